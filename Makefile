@@ -1,0 +1,62 @@
+# Everything sets itself up from nothing: only Python 3.11 or newer and make are needed.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test check fix bench train-mini host
+
+SUITABLE := for p in python3.13 python3.12 python3.11 python3 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v $$p && break; done
+PYTHON ?= $(shell $(SUITABLE))
+BIN := .venv/bin
+READY := .venv/.ready
+# ComfyUI checkouts that tests/host starts: COMFYUI_PATH, else every ~/ComfyUI*
+CHECKOUTS := $(patsubst %/main.py,%,$(wildcard $(or $(COMFYUI_PATH),$(HOME)/ComfyUI*)/main.py))
+HOST_READY := .venv/.host
+
+# small tensors gain nothing from more threads, and two test runs may share a machine
+export OMP_NUM_THREADS ?= $(shell n=$$(nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2); echo $$((n < 8 ? n : 8)))
+export TOKENIZERS_PARALLELISM := false
+export HF_HUB_OFFLINE := 1
+
+help:  ## this list
+	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+$(READY): pyproject.toml requirements.txt
+	@test -n "$(PYTHON)" || { echo "no Python 3.11 or newer was found: install one, or give PYTHON=..." >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -e '.[dev,train]'
+	mkdir -p .venv/typed && ln -sfn ../.. .venv/typed/spatial_memory
+	touch $@
+
+demo: $(READY)  ## the closed loop on the bundled photograph, with its report
+	$(BIN)/spatial-memory run workflows/closed_loop.json --output output
+
+test: check $(if $(CHECKOUTS),host)  ## lint, types and all tests: what CI runs
+	$(BIN)/python -m pytest
+
+check: $(READY)  ## lint and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	MYPYPATH=.venv/typed $(BIN)/mypy -p spatial_memory.memory -p spatial_memory.rollout
+
+fix: $(READY)  ## format, and mend what lint can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY)  ## benchmarks, one JSON object a line
+	@for file in benchmarks/*.py; do $(BIN)/python $$file; done
+
+train-mini: $(READY)  ## train the three mini models; an interrupted run goes on
+	$(BIN)/python -m spatial_memory.training.codec
+	$(BIN)/python -m spatial_memory.training.depth
+	$(BIN)/python -m spatial_memory.training.world
+
+host: $(HOST_READY)  ## what the ComfyUI checkouts need, so that tests/host can start them
+
+# never torchaudio: its wheels lag behind torch, and then transformers does not import
+$(HOST_READY): $(READY) $(addsuffix /requirements.txt,$(CHECKOUTS))
+	@test -n "$(CHECKOUTS)" || { echo "no ComfyUI found: set COMFYUI_PATH to a checkout" >&2; exit 1; }
+	sed -E '/^torchaudio/d; s/^(comfyui-[a-z-]+)==.*/\1/' $(addsuffix /requirements.txt,$(CHECKOUTS)) | sort -u > .venv/host.txt
+	$(BIN)/python -m pip install --quiet -r .venv/host.txt
+	touch $@

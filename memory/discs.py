@@ -1,0 +1,115 @@
+"""Soft discs: which of them cover a pixel, the nearest few of each pixel, and the surface that they form."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .camera import Cameras, project_planar
+
+BLOCK = 16384  # elements a step: they stay in the cache of one core
+RANKS = (1 << 32) - 1  # the lower half of a key holds a rank, the upper half the bits of a positive float32 depth
+EMPTY = (1 << 63) - 1  # no point
+
+Radius = Callable[
+    [Tensor, int], Tensor
+]  # spacing of the points (N,) in target pixels, short side -> radii (N,) in pixels
+
+
+def depth_keys(z: Tensor, start: int) -> Tensor:
+    """Keys (N,) int64 that sort by depth, then by rank start, start + 1, ...: one minimum settles both."""
+    return (z.view(torch.int32).long() << 32) | torch.arange(start, start + z.shape[0])
+
+
+@dataclass(frozen=True, eq=False)
+class Discs:
+    """The n discs that touch an image of P = h x w pixels, and the E pairs of a pixel and a disc over its centre."""
+
+    index: Tensor  # (n,) int64 which point each disc is, ascending
+    depth: Tensor  # (n,) z of the centre
+    pixels: Tensor  # (E,) int64 flat pixel of each pair
+    owners: Tensor  # (E,) int64 disc of each pair
+    alpha: Tensor  # (E,) weight 1 - d²/r² in (0, 1]
+    height: int
+    width: int
+
+
+@dataclass(frozen=True, eq=False)
+class Layers:
+    """The nearest L discs of each pixel, front first. Where there is no such disc: -1, 0 and 0."""
+
+    winner: Tensor  # (L, P) int64 index of the point
+    alpha: Tensor  # (L, P)
+    depth: Tensor  # (L, P)
+
+
+def discs_of(planar: Tensor, spacing: Tensor, camera: Cameras, radius: Radius) -> Discs:
+    """Give every point its disc in one camera.
+
+    Args:
+        planar: (3, N) world points; of two at the same depth the first comes before.
+        spacing: (N,) how far apart neighbouring points lie, world units.
+    """
+    h, w = camera.height, camera.width
+    u, v, z = project_planar(planar, camera)
+    focal = max(camera.K[0, 0].item(), camera.K[1, 1].item())
+    r = radius(spacing / z * focal, min(h, w))
+    touches = (z > 0) & (z < torch.inf) & (u + r > 0) & (u - r < w) & (v + r > 0) & (v - r < h)
+    index = touches.nonzero()[:, 0]
+    u, v, z, r = u[index], v[index], z[index], r[index]
+
+    pixels, owners = [torch.empty(0, dtype=torch.int64)], [torch.empty(0, dtype=torch.int64)]
+    alphas = [torch.empty(0)]
+    sides = (2 * r).floor().int() + 1  # how many pixel centres a disc can meet along one axis
+    for side in sides.unique().tolist():
+        offsets = torch.arange(side, dtype=torch.float32)
+        for block in (sides == side).nonzero()[:, 0].split(max(1, BLOCK // side**2)):
+            centre_u, centre_v, reach = u[block, None], v[block, None], r[block, None]
+            column = (centre_u - reach - 0.5).ceil() + offsets  # (n, side)
+            row = (centre_v - reach - 0.5).ceil() + offsets
+            du = torch.where((column >= 0) & (column < w), (column + 0.5 - centre_u) / reach, torch.inf)
+            dv = torch.where((row >= 0) & (row < h), (row + 0.5 - centre_v) / reach, torch.inf)
+            alpha = 1 - (dv**2)[:, :, None] - (du**2)[:, None, :]  # (n, side, side)
+            pair = (alpha > 0).flatten().nonzero()[:, 0]
+            line = pair // side  # which row of which disc
+            owner = line // side
+            column_of = owner * side + (pair - line * side)
+            pixel = (row * w).flatten().index_select(0, line) + column.flatten().index_select(0, column_of)
+            pixels.append(pixel.long())
+            owners.append(block.index_select(0, owner))
+            alphas.append(alpha.flatten().index_select(0, pair))
+    return Discs(index, z, torch.cat(pixels), torch.cat(owners), torch.cat(alphas), h, w)
+
+
+def nearest_discs(discs: Discs, layers: int) -> Layers:
+    """The nearest ``layers`` discs of every pixel: round by round the minimum, and what lies behind it goes on."""
+    size = discs.height * discs.width
+    keys = depth_keys(discs.depth, 0).index_select(0, discs.owners)
+    pixels, alpha = discs.pixels, discs.alpha
+    found = Layers(torch.full((layers, size), -1), torch.zeros(layers, size), torch.zeros(layers, size))
+    for layer in range(layers):
+        best = torch.full((size,), EMPTY).scatter_reduce_(0, pixels, keys, "amin")
+        nearest = best.index_select(0, pixels)
+        wins = (keys == nearest).nonzero()[:, 0]  # one pair a pixel: keys differ
+        here, owner = pixels[wins], keys[wins] & RANKS
+        found.winner[layer, here] = discs.index[owner]
+        found.alpha[layer, here] = alpha[wins]
+        found.depth[layer, here] = discs.depth[owner]
+        behind = (keys > nearest).nonzero()[:, 0]
+        pixels, keys, alpha = (t.index_select(0, behind) for t in (pixels, keys, alpha))
+    return found
+
+
+def surface_depth(discs: Discs, tolerance: float) -> Tensor:
+    """Depth (P,) of the frontmost surface, 0 where there is none.
+
+    The mean, weighted by alpha, of the discs that lie within ``tolerance`` (relative) of the frontmost one.
+    """
+    size = discs.height * discs.width
+    z = discs.depth.index_select(0, discs.owners)
+    front = torch.full((size,), torch.inf).scatter_reduce_(0, discs.pixels, z, "amin")
+    surface = (z <= (front * (1 + tolerance)).index_select(0, discs.pixels)).nonzero()[:, 0]
+    pixels, weight = discs.pixels.index_select(0, surface), discs.alpha.index_select(0, surface).double()
+    total = torch.bincount(pixels, weight, minlength=size)  # adds in the order of the pairs
+    return (torch.bincount(pixels, weight * z[surface], minlength=size) / total.clamp(min=1e-30)).float()

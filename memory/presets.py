@@ -1,0 +1,218 @@
+"""Camera movements with a name: a few editable keys each, starting from rest at the origin and looking along +Z.
+
+``amount`` is in the path's units (multiples of the scene unit) or in degrees, as each docstring says. Positive means
+right, up, forward, clockwise. Where a movement turns about a point, the point lies 1 unit ahead of the first camera.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+from .path import CameraPath
+from .quaternion import Quaternion, conjugate, from_axis, multiply, normalised, rotation_vector
+from .spline import Keyframe
+
+Shape = Callable[[float], tuple[tuple[float, float, float], Quaternion]]  # progress 0..1 -> position, rotation wxyz
+
+LEVEL: Quaternion = (1.0, 0.0, 0.0, 0.0)
+REVERSED = {"ease_in": "ease_out", "ease_out": "ease_in"}
+
+
+def hold(num_frames: int, amount: float = 0.0, fps: float = 16.0, vertical_fov: float = 50.0) -> CameraPath:
+    """Stand still. ``amount`` is not used."""
+    return _path("hold", lambda s: ((0.0, 0.0, 0.0), LEVEL), 1, num_frames, fps, vertical_fov)
+
+
+def dolly(num_frames: int, amount: float = 0.5, fps: float = 16.0, vertical_fov: float = 50.0) -> CameraPath:
+    """Move forward by ``amount`` units."""
+    return _path("dolly", lambda s: ((0.0, 0.0, amount * s), LEVEL), 1, num_frames, fps, vertical_fov)
+
+
+def truck(num_frames: int, amount: float = 0.4, fps: float = 16.0, vertical_fov: float = 50.0) -> CameraPath:
+    """Move to the right by ``amount`` units."""
+    return _path("truck", lambda s: ((amount * s, 0.0, 0.0), LEVEL), 1, num_frames, fps, vertical_fov)
+
+
+def pedestal(num_frames: int, amount: float = 0.3, fps: float = 16.0, vertical_fov: float = 50.0) -> CameraPath:
+    """Move up by ``amount`` units."""
+    return _path("pedestal", lambda s: ((0.0, -amount * s, 0.0), LEVEL), 1, num_frames, fps, vertical_fov)
+
+
+def pan(num_frames: int, amount: float = 40.0, fps: float = 16.0, vertical_fov: float = 50.0) -> CameraPath:
+    """Turn to the right by ``amount`` degrees."""
+    return _path("pan", lambda s: ((0.0, 0.0, 0.0), _yaw(amount * s)), _parts(amount), num_frames, fps, vertical_fov)
+
+
+def tilt(num_frames: int, amount: float = 20.0, fps: float = 16.0, vertical_fov: float = 50.0) -> CameraPath:
+    """Look up by ``amount`` degrees."""
+    shape = lambda s: ((0.0, 0.0, 0.0), from_axis((1.0, 0.0, 0.0), amount * s))  # noqa: E731
+    return _path("tilt", shape, _parts(amount), num_frames, fps, vertical_fov)
+
+
+def roll(num_frames: int, amount: float = 30.0, fps: float = 16.0, vertical_fov: float = 50.0) -> CameraPath:
+    """Turn about the viewing axis by ``amount`` degrees, clockwise for who holds the camera."""
+    shape = lambda s: ((0.0, 0.0, 0.0), from_axis((0.0, 0.0, 1.0), amount * s))  # noqa: E731
+    return _path("roll", shape, _parts(amount), num_frames, fps, vertical_fov)
+
+
+def orbit(num_frames: int, amount: float = 360.0, fps: float = 16.0, vertical_fov: float = 50.0) -> CameraPath:
+    """Circle the point ahead by ``amount`` degrees, to the right; full turns close exactly."""
+    path = _path("orbit", _around(amount, 1.0), _parts(amount), num_frames, fps, vertical_fov)
+    return close_loop(_ending_at_start(path)) if amount and amount % 360 == 0 else path
+
+
+def arc(num_frames: int, amount: float = 30.0, fps: float = 16.0, vertical_fov: float = 50.0) -> CameraPath:
+    """Swing to the right about the point ahead by ``amount`` degrees and keep looking at it."""
+    return _path("arc", _around(amount, 1.0), max(2, _parts(amount)), num_frames, fps, vertical_fov)
+
+
+def spiral(num_frames: int, amount: float = 0.3, fps: float = 16.0, vertical_fov: float = 50.0) -> CameraPath:
+    """Wind outwards to a radius of ``amount`` units in one turn and a half, looking at the point ahead."""
+
+    def shape(s: float) -> tuple[tuple[float, float, float], Quaternion]:
+        return _facing_point(amount * s * math.sin(3 * math.pi * s), amount * s * (math.cos(3 * math.pi * s) - 1) / 2)
+
+    return _path("spiral", shape, 12, num_frames, fps, vertical_fov)
+
+
+def figure_eight(num_frames: int, amount: float = 0.3, fps: float = 16.0, vertical_fov: float = 50.0) -> CameraPath:
+    """Draw a lying eight of half-width ``amount`` units, looking at the point ahead; ends exactly where it began."""
+
+    def shape(s: float) -> tuple[tuple[float, float, float], Quaternion]:
+        return _facing_point(amount * math.sin(2 * math.pi * s), -amount / 2 * math.sin(4 * math.pi * s))
+
+    return close_loop(_ending_at_start(_path("figure_eight", shape, 12, num_frames, fps, vertical_fov)))
+
+
+def push_in(num_frames: int, amount: float = 0.4, fps: float = 16.0, vertical_fov: float = 50.0) -> CameraPath:
+    """Move forward by ``amount`` units in three quarters of the time, then rest there."""
+    frames = _frames(4, num_frames)
+    keys = (
+        Keyframe(frames[0], (0.0, 0.0, 0.0), LEVEL, vertical_fov, "ease_in_out"),
+        Keyframe(frames[3], (0.0, 0.0, amount), LEVEL, vertical_fov),
+        Keyframe(frames[4], (0.0, 0.0, amount), LEVEL, vertical_fov),
+    )
+    return CameraPath(keys, num_frames, fps, name="push_in")
+
+
+def out_and_back(num_frames: int, amount: float = 0.35, fps: float = 16.0, vertical_fov: float = 50.0) -> CameraPath:
+    """Swing ``amount`` units to the right about the point ahead, turning a little past it, and return the same way.
+
+    The path ends at its first pose, and the cameras of frames j and num_frames - 1 - j are equal to the bit.
+
+    Raises:
+        ValueError: ``amount`` is beyond 1, the radius of the arc.
+    """
+    if not -1 <= amount <= 1:
+        raise ValueError(f"amount is {amount}, expected -1 to 1: the arc has radius 1 and reaches no further sideways")
+    shape = _around(math.degrees(math.asin(amount)), 1.2)
+    frames = _frames(8, num_frames)
+    out = [_eased(shape, frames[i], (num_frames - 1) / 2, vertical_fov, i, 4) for i in range(5)]
+    back = [
+        replace(key, frame=num_frames - 1 - key.frame, easing=REVERSED.get(before.easing, before.easing))
+        for before, key in zip([out[-1], *out], out)
+    ]
+    turn = replace(out[4], easing=REVERSED.get(out[3].easing, out[3].easing))
+    return CameraPath((*out[:4], turn, *back[3::-1]), num_frames, fps, loop=True, name="out_and_back")
+
+
+PRESETS: dict[str, Callable[..., CameraPath]] = {
+    preset.__name__: preset
+    for preset in (
+        hold,
+        dolly,
+        truck,
+        pedestal,
+        pan,
+        tilt,
+        roll,
+        orbit,
+        arc,
+        spiral,
+        figure_eight,
+        push_in,
+        out_and_back,
+    )
+}
+
+
+def close_loop(path: CameraPath) -> CameraPath:
+    """The same movement, closed: its last frame is, to the bit, its first pose.
+
+    A path that does not end at its first pose gets a way back. Its keys keep their order and are moved to earlier
+    frames, so that the way back takes the share of the time that its length asks for (a tenth to a half); the number of
+    frames stays. Keys beyond the last frame are dropped.
+    """
+    keys = [key for key in path.keyframes if key.frame <= path.num_frames - 1]
+    end = float(path.num_frames - 1)
+    if keys[0].same_pose(keys[-1]) and keys[-1].frame == end and len(keys) > 1:
+        return replace(path, keyframes=(*keys[:-1], replace(keys[0], frame=end, easing=keys[-1].easing)), loop=True)
+    way, back = sum(_length(a, b) for a, b in zip(keys, keys[1:])), _length(keys[-1], keys[0])
+    share = min(max(back / (way + back), 0.1), 0.5) if back else 0.1
+    scale = end * (1 - share) / keys[-1].frame if keys[-1].frame else 1.0
+    moved = [replace(key, frame=key.frame * scale) for key in keys]
+    return replace(path, keyframes=(*moved, replace(keys[0], frame=end, easing="linear")), loop=True)
+
+
+def _yaw(degrees: float) -> Quaternion:
+    return from_axis((0.0, 1.0, 0.0), degrees)
+
+
+def _parts(degrees: float) -> int:
+    """Segments of at most 45 degrees, so that no turn is ambiguous and arcs stay round."""
+    return max(1, math.ceil(abs(degrees) / 45))
+
+
+def _around(degrees: float, turning: float) -> Shape:
+    """To the right about the point ahead; ``turning`` 1 keeps facing it, more turns past it."""
+
+    def shape(s: float) -> tuple[tuple[float, float, float], Quaternion]:
+        angle = math.radians(degrees * s)
+        return (math.sin(angle), 0.0, 1 - math.cos(angle)), _yaw(-turning * degrees * s)
+
+    return shape
+
+
+def _facing_point(x: float, y: float) -> tuple[tuple[float, float, float], Quaternion]:
+    """A camera at (x, y, 0) without roll that faces (0, 0, 1)."""
+    up = math.degrees(math.atan2(y, math.hypot(x, 1.0)))  # +Y is down: a camera below the axis looks up
+    return (x, y, 0.0), multiply(_yaw(-math.degrees(math.atan2(x, 1.0))), from_axis((1.0, 0.0, 0.0), up))
+
+
+def _frames(parts: int, num_frames: int) -> list[float]:
+    """parts + 1 frames from 0 to the last, whole where that leaves them apart, mirrored to the bit."""
+    end, grid = num_frames - 1, 1 if num_frames > 2 * parts else 1024
+    half = [round(end * grid * i / parts) / grid for i in range(parts // 2 + 1)]
+    if parts % 2 == 0:
+        half[-1] = end / 2
+        return half + [end - frame for frame in half[-2::-1]]
+    return half + [end - frame for frame in half[::-1]]
+
+
+def _eased(shape: Shape, frame: float, duration: float, vertical_fov: float, index: int, parts: int) -> Keyframe:
+    """Key ``index`` of a movement of ``parts`` segments that starts and ends at rest after ``duration`` frames."""
+    u = frame / duration
+    position, rotation = shape(u * u * (3 - 2 * u))
+    first, final = index == 0, index == parts - 1
+    easing = "ease_in_out" if first and final else "ease_in" if first else "ease_out" if final else "linear"
+    x, y, z = (round(number, 6) + 0.0 for number in position)
+    w, i, j, k = (round(number, 9) + 0.0 for number in rotation)
+    return Keyframe(float(frame), (x, y, z), (w, i, j, k), vertical_fov, easing)
+
+
+def _path(name: str, shape: Shape, parts: int, num_frames: int, fps: float, vertical_fov: float) -> CameraPath:
+    frames = _frames(parts, num_frames)
+    keys = tuple(_eased(shape, frame, num_frames - 1, vertical_fov, i, parts) for i, frame in enumerate(frames))
+    return CameraPath(keys, num_frames, fps, name=name)
+
+
+def _ending_at_start(path: CameraPath) -> CameraPath:
+    """The path with its last key at the first pose, for shapes that come round but for rounding."""
+    first, last = path.keyframes[0], path.keyframes[-1]
+    return replace(path, keyframes=(*path.keyframes[:-1], replace(first, frame=last.frame, easing=last.easing)))
+
+
+def _length(a: Keyframe, b: Keyframe) -> float:
+    """How far two keys are apart: units of distance plus radians of turn."""
+    turn = rotation_vector(multiply(conjugate(normalised(a.rotation)), normalised(b.rotation)))
+    return math.dist(a.position, b.position) + math.hypot(*turn)

@@ -1,0 +1,127 @@
+"""Reading the memory at a camera: which point each cell sees, and what it says.
+
+Two readouts. ``splat_nearest``: one point, one cell, the nearest wins (latent clouds). ``splat_discs``: soft discs, the
+nearest five composited front to back over black (RGB clouds).
+
+The nearest is a minimum over 64-bit keys, (depth, seniority): no order of writes enters, so the same points give the
+same bits in any order and on any number of threads. Ties in depth go to the smaller (chunk, frame, cell).
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from .camera import Cameras, project_planar
+from .discs import BLOCK, EMPTY, RANKS, Radius, depth_keys, discs_of, nearest_discs, surface_depth
+
+if TYPE_CHECKING:
+    from .cloud import SpatialMemory
+
+NEAREST = 5  # discs a pixel composites
+
+
+@dataclass(frozen=True, eq=False)
+class Readout:
+    """What V cameras see of a memory, on the cameras' grid."""
+
+    features: Tensor  # (V, C, h, w) float32, 0 at holes
+    depth: Tensor  # (V, h, w) z-depth of the nearest point, 0 at holes
+    known: Tensor  # (V, h, w) float32: 1 = known, 0 = hole; soft for discs
+    winner: Tensor  # (V, h, w) int64 index of the nearest point in memory.points, -1 at holes
+
+
+def adaptive(factor: float = 1.0, least: float = 0.75, most: float = 1 / 16) -> Radius:
+    """Discs as wide as ``factor`` times the spacing of their points, seen from the target: surfaces stay closed.
+
+    ``least`` in pixels (below 0.71 a disc can miss every pixel centre), ``most`` as a share of the short side.
+    """
+    return lambda spacing, short_side: (factor * spacing).clamp(least, max(least, most * short_side))
+
+
+def fixed(radius: float = 3.52, short_side: int = 704) -> Radius:
+    """Discs of one size, ``radius`` pixels where the short side is ``short_side``: 0.01 NDC, as Spatia renders."""
+    return lambda spacing, target: torch.full_like(spacing, radius * target / short_side)
+
+
+def splat_nearest(memory: "SpatialMemory", cameras: Cameras) -> Readout:
+    """One point, one cell (floor(u), floor(v)), nearest wins. ``cameras``: (V,) on the grid to read."""
+    h, w = cameras.height, cameras.width
+    planar, order = _by_seniority(memory)
+    best = torch.full((len(cameras), h * w + 1), EMPTY)  # the last entry takes what falls outside
+    for view in range(len(cameras)):
+        for start in range(0, planar.shape[1], BLOCK):
+            u, v, z = project_planar(planar[:, start : start + BLOCK], cameras[view])
+            inside = (z > 0) & (z < torch.inf) & (u >= 0) & (u < w) & (v >= 0) & (v < h)
+            cell = torch.where(inside, v.floor() * w + u.floor(), h * w).long()
+            best[view].scatter_reduce_(0, cell, depth_keys(z, start), "amin")
+    best = best[:, :-1].reshape(-1, h, w)
+    known = best != EMPTY
+    winner = torch.where(known, best & RANKS, -1)
+    if order is not None:
+        winner[known] = order[winner[known]]
+    depth = torch.where(known, (best >> 32).int().view(torch.float32), 0.0)
+    features = torch.zeros(*known.shape, memory.channels)
+    features[known] = memory.gather(winner[known]).float()
+    return Readout(features.permute(0, 3, 1, 2).contiguous(), depth, known.float(), winner)
+
+
+def splat_discs(memory: "SpatialMemory", cameras: Cameras, radius: Radius = adaptive()) -> Readout:  # noqa: B008
+    """Composite the nearest five discs, front to back over black, each with weight 1 - d²/r². ``cameras``: (V,).
+
+    ``known`` is soft: 1 - the transmittance that is left. Features stay multiplied by it, black behind.
+    """
+    h, w = cameras.height, cameras.width
+    planar, order = _by_seniority(memory)
+    spacing, features = memory.spacing, memory.features.float()
+    if order is not None:
+        spacing, features = spacing[order], features[order]
+    read = Readout(
+        torch.zeros(len(cameras), memory.channels, h, w),
+        torch.zeros(len(cameras), h, w),
+        torch.zeros(len(cameras), h, w),
+        torch.full((len(cameras), h, w), -1),
+    )
+    for view in range(len(cameras)):
+        layers = nearest_discs(discs_of(planar, spacing, cameras[view], radius), NEAREST)
+        clear = torch.ones(h * w)
+        for winner, alpha in zip(layers.winner, layers.alpha):
+            here = (winner >= 0).nonzero()[:, 0]
+            share = clear[here] * alpha[here]
+            read.features[view].view(-1, h * w)[:, here] += (share[:, None] * features[winner[here]]).T
+            clear[here] -= share
+        read.depth[view] = layers.depth[0].view(h, w)
+        read.known[view] = (1 - clear).view(h, w)
+        front = layers.winner[0]
+        read.winner[view] = (front if order is None else torch.where(front >= 0, order[front], -1)).view(h, w)
+    return read
+
+
+def read(memory: "SpatialMemory", cameras: Cameras) -> Readout:
+    """Read a memory the way its kind is read: latent cells by ``splat_nearest``, colours by ``splat_discs``."""
+    return splat_nearest(memory, cameras) if memory.kind == "latent" else splat_discs(memory, cameras)
+
+
+def render_depth(memory: "SpatialMemory", cameras: Cameras, tolerance: float = 0.05) -> tuple[Tensor, Tensor]:
+    """Dense depth of a memory of either kind: every point covers its footprint.
+
+    A pixel averages the discs that lie within ``tolerance`` (relative) of the frontmost: one surface.
+
+    Returns:
+        depth (V, H, W), 0 where unknown, and known (V, H, W) bool.
+    """
+    planar, order = _by_seniority(memory)
+    spacing = memory.spacing if order is None else memory.spacing[order]
+    depth = torch.zeros(len(cameras), cameras.height, cameras.width)
+    for view in range(len(cameras)):
+        discs = discs_of(planar, spacing, cameras[view], adaptive(0.75, most=1 / 8))
+        depth[view] = surface_depth(discs, tolerance).view(cameras.height, cameras.width)
+    return depth, depth > 0
+
+
+def _by_seniority(memory: "SpatialMemory") -> tuple[Tensor, Tensor | None]:
+    """Points as (3, M) rows ordered by (chunk, frame, cell), and that order (None where the memory is in it)."""
+    order = memory.seniority()
+    points = memory.points if order is None else memory.points[order]
+    return points.T.contiguous(), order

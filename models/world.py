@@ -1,0 +1,166 @@
+"""The world model: backbone, branch, codec and the layout they were trained with, and its velocity for one chunk."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..memory.shapes import sizes
+from .codec import Codec, MiniCodec
+from .layout import MINI_LAYOUT, Layout
+from .prior import Parametrisation, memory_residual
+from .sampler import Sampling
+from .transformer import SpatialTransformer
+
+MINI_FOLDER = Path(__file__).parent / "mini"
+TIMESTEPS = 1000.0  # the network sees sigma * 1000
+
+MINI_TRANSFORMER = dict(
+    patch_size=(1, 4, 4),
+    num_attention_heads=6,
+    attention_head_dim=64,
+    in_channels=16,
+    out_channels=16,
+    text_dim=64,
+    freq_dim=256,
+    ffn_dim=1024,
+    num_layers=6,
+    vace_layers=[0, 3],
+    vace_in_channels=17,
+)
+
+
+@dataclass(frozen=True)
+class WorldModel:
+    """Everything a chunk needs: transformer with its control branch, codec, layout, and how its output is read."""
+
+    name: str
+    transformer: SpatialTransformer
+    codec: Codec
+    layout: Layout
+    parametrisation: Parametrisation
+    defaults: Sampling
+    text_channels: int
+    reads_text: bool  # False: a prompt is accepted and said to be ignored
+
+    def get_ram_usage(self) -> int:
+        """Bytes of the weights that this value keeps alive (the host's cache asks)."""
+        return sum(p.numel() * p.element_size() for p in self.transformer.parameters())
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """What one window of t latents is denoised under. The first p latents of the window are ``history``, clean."""
+
+    references: Tensor  # (C, R, h, w) clean codes, R may be 0
+    history: Tensor  # (C, p, h, w) clean head of the window, p >= 1
+    readout: Tensor  # (C, t + P, h, w) what the memory shows, 0 at holes
+    known: Tensor  # (t + P, h, w) 1 = known, 0 = hole
+    preceding: Tensor | None = None  # (C, P, h, w) clean latents that stand behind the target (Mirage)
+    context: Tensor | None = None  # (L, D) text
+
+
+def unconditional(conditioning: Conditioning) -> Conditioning:
+    """The same window with an empty memory: all holes. History, references and text stay."""
+    return replace(
+        conditioning,
+        readout=torch.zeros_like(conditioning.readout),
+        known=torch.zeros_like(conditioning.known),
+    )
+
+
+def velocity(world: WorldModel, conditioning: Conditioning) -> Callable[[Tensor, float, float], Tensor]:
+    """The flow's velocity for one window, as the sampler calls it.
+
+    Returns:
+        A function of x (C, t, h, w), sigma in (0, 1] and the timestep the network is to see; it returns (C, t, h, w).
+        Reference, history and preceding latents enter at timestep 0.
+
+    Raises:
+        ValueError: more references than the layout allows, or control of another length than the window.
+    """
+    c = conditioning
+    sizes(
+        "C R h w | C p h w | C T h w | T h w",
+        references=c.references,
+        history=c.history,
+        readout=c.readout,
+        known=c.known,
+    )
+    count, clean = c.references.shape[1], c.history.shape[1]
+    if count > world.layout.max_references:
+        raise ValueError(
+            f"{count} references, but {world.name} was trained with at most {world.layout.max_references}; lower max_references"
+        )
+    preceding = c.references[:, :0] if c.preceding is None else c.preceding
+    window = c.readout.shape[1] - preceding.shape[1]
+    parameter = next(world.transformer.parameters())
+    device, dtype = parameter.device, parameter.dtype
+    control = world.layout.control(c.readout, c.known)[None].to(device, dtype)
+    context = torch.zeros(0, world.text_channels) if c.context is None else c.context
+    context = context[None].to(device, dtype)
+
+    def call(x: Tensor, sigma: float, timestep: float) -> Tensor:
+        if x.shape[1] != window:
+            raise ValueError(f"x has {x.shape[1]} latents, the control covers {window}")
+        tokens = torch.cat([c.references.to(x), x, preceding.to(x)], dim=1)
+        times = torch.zeros(tokens.shape[1])
+        times[count + clean : count + window] = timestep
+        with torch.no_grad():
+            output = world.transformer(
+                tokens[None].to(device, dtype),
+                times[None].to(device, dtype),
+                context,
+                control,
+                num_references=count,
+            )[0]
+        output = output[:, count : count + window].to(x)
+        return world.parametrisation(output, x, sigma, c.readout[:, :window].to(x), c.known[:window].to(x))
+
+    return call
+
+
+def mini_world(transformer: SpatialTransformer, codec: Codec, defaults: Sampling) -> WorldModel:
+    """Assemble a world in the mini models' layout from given networks."""
+    return WorldModel("mini", transformer.eval(), codec, MINI_LAYOUT, memory_residual, defaults, 64, reads_text=False)
+
+
+def load_mini_world(path: Path | None = None) -> WorldModel:
+    """The embedded default: about 10 M parameters, trained by ``training/`` on procedural worlds, no text encoder.
+
+    Raises:
+        FileNotFoundError: the weights are missing; names the file and the command that trains them.
+    """
+    from safetensors import safe_open
+
+    from .mini_codec import load_mini_codec
+
+    path = path or MINI_FOLDER / "world.safetensors"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is missing; restore it from the repository, or train it with `make train-mini`"
+        )
+    with safe_open(path, framework="pt") as file:
+        config = json.loads(file.metadata()["config"])
+        weights = {name: file.get_tensor(name).float() for name in file.keys()}
+    config["patch_size"] = tuple(config["patch_size"])
+    transformer = SpatialTransformer(**config)
+    transformer.load_state_dict(weights, strict=True)
+    return mini_world(transformer, MiniCodec(load_mini_codec()), Sampling("euler", 12, 1.0, 3.0))
+
+
+def load_random_world(seed: int = 0) -> WorldModel:
+    """A two-layer world of the same layout on random weights: for tests, where pictures do not matter."""
+    from .mini_codec import MiniCodecNetwork
+
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        small = dict(
+            MINI_TRANSFORMER, num_attention_heads=2, attention_head_dim=16, ffn_dim=64, num_layers=2, vace_layers=[0]
+        )
+        transformer = SpatialTransformer(**small)
+        codec = MiniCodec(MiniCodecNetwork().eval())
+    return mini_world(transformer, codec, Sampling("euler", 2, 1.0, 3.0))

@@ -1,0 +1,46 @@
+"""The pack's nodes for ComfyUI, V3: a schema and a call each. Only ``host.py`` knows the host."""
+
+
+def build_extension():
+    """The extension that ComfyUI asks for its nodes."""
+    from .chunk import DenoiseChunk, RetrieveReferences, WarpMemory
+    from .geometry import EstimateGeometry, SegmentDynamics
+    from .host import ComfyExtension, offer_examples
+    from .loop import ChunkLoopEnd, ChunkLoopStart
+    from .memory import InitMemory, UpdateMemory
+    from .model import LoadWorldModel
+    from .path import CameraPath, ExportCameraPath, ImportCameraPath
+    from .report import ClosedLoopReport
+    from .rollout import Rollout
+    from .start import EncodeStartFrame
+    from .video import DecodeVideo
+    from .world_file import LoadWorld, SaveWorld
+
+    nodes = [
+        LoadWorldModel,
+        EncodeStartFrame,
+        EstimateGeometry,
+        SegmentDynamics,
+        InitMemory,
+        CameraPath,
+        ImportCameraPath,
+        ExportCameraPath,
+        ChunkLoopStart,
+        RetrieveReferences,
+        WarpMemory,
+        DenoiseChunk,
+        UpdateMemory,
+        ChunkLoopEnd,
+        Rollout,
+        DecodeVideo,
+        ClosedLoopReport,
+        SaveWorld,
+        LoadWorld,
+    ]
+
+    class SpatialMemoryExtension(ComfyExtension):
+        async def get_node_list(self):
+            offer_examples()
+            return nodes
+
+    return SpatialMemoryExtension()

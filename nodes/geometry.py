@@ -1,0 +1,138 @@
+"""Nodes that say where things are and what must never be remembered: depth, moving things, the sky."""
+
+import torch
+
+from ..memory.camera import Cameras, concatenate, known_depth
+from ..memory.geometry import Geometry
+from ..models.geometry import GeometryProvider, GivenGeometry
+from ..models.masks import given
+from ..models.mini_depth import load_mini_geometry
+from ..rollout.observe import chunk_geometry, detect_moving, pick_fresh
+from ..rollout.start import start_geometry
+from ..rollout.state import RolloutState
+from .convert import depth_from_socket, grey_to_socket, images_from_socket, selection_from_socket
+from .host import GeometrySocket, State, io, result, schema, socket, ui
+
+PROVIDERS = {"mini": load_mini_geometry}
+
+
+def start_cameras(state: RolloutState) -> Cameras:
+    """Cameras of the pictures that a film began with, on the pixel grid; the first is frame 0's own."""
+    others = state.code_cameras[1:].resized(state.height, state.width)
+    return concatenate([state.cameras[:1], others]) if len(others) else state.cameras[:1]
+
+
+def geometry_of(state: RolloutState, images, provider: GeometryProvider, dynamic, sky) -> Geometry:
+    """Geometry of a chunk's new frames where there are some, of the first pictures otherwise."""
+    if state.fresh is not None:
+        return chunk_geometry(provider, state, images, dynamic, sky)
+    return start_geometry(provider, images, start_cameras(state), dynamic, sky)
+
+
+def depth_picture(geometry: Geometry) -> torch.Tensor:
+    """Inverse depth as grey, near = white, unknown = black: IMAGE (V, H, W, 3)."""
+    inverse = torch.where(known_depth(geometry.depth), geometry.scene_unit / geometry.depth, 0.0)
+    return grey_to_socket(inverse / 2)
+
+
+class EstimateGeometry(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return schema(
+            "EstimateGeometry",
+            "Estimate Geometry",
+            "Depth for the first pictures, or for a chunk's new frames, where it is brought into the units of the memory.",
+            inputs=[
+                socket(State, "state", "From Encode Start Frame for the first pictures, from Denoise Chunk inside the loop."),
+                socket(io.Image, "images", "The pictures: Encode Start Frame's images, or Denoise Chunk's frames."),
+                socket(
+                    io.Combo,
+                    "provider",
+                    "Which network estimates depth. 'mini' ships with the pack; it completes what the memory shows and is weak "
+                    "on photographs alone. Not used where depth is connected.",
+                    options=list(PROVIDERS),
+                    default="mini",
+                    optional=True,
+                ),
+                socket(
+                    io.Mask, "dynamic", "1 = a moving thing: it is never remembered. From Segment Dynamics.", optional=True
+                ),
+                socket(io.Mask, "sky", "1 = sky: it is never remembered. Without it, the provider's own guess.", optional=True),
+                socket(
+                    io.Image,
+                    "depth",
+                    "Depth that you bring: a grey image of linear z-depth for each picture, 0 = unknown.",
+                    optional=True,
+                ),
+                socket(
+                    io.Float,
+                    "depth_scale",
+                    "What white means in a connected depth image, in world units (metres): 10 = white is 10 m away.",
+                    default=10.0,
+                    min=0.001,
+                    max=10000.0,
+                    step=0.1,
+                    round=0.000001,
+                    optional=True,
+                ),
+            ],
+            outputs=[
+                result(GeometrySocket, "geometry", "Depth, confidence, cameras and what may be remembered."),
+                result(io.Image, "depth", "Inverse depth as grey: near is white, unknown is black."),
+            ],
+            search_aliases=["depth", "monocular depth", "point map"],
+        )
+
+    @classmethod
+    def execute(cls, state, images, provider="mini", dynamic=None, sky=None, depth=None, depth_scale=10.0):
+        pictures = images_from_socket(images)
+        if depth is None:
+            estimator = PROVIDERS[provider]()
+        else:
+            maps = depth_from_socket(depth, depth_scale)
+            fresh = state.fresh is not None and len(maps) == len(pictures)
+            estimator = GivenGeometry(pick_fresh(state, maps, "depth") if fresh else maps, metric=True)
+        masks = selection_from_socket(dynamic, "dynamic"), selection_from_socket(sky, "sky")
+        geometry = geometry_of(state, pictures, estimator, *masks)
+        shown = depth_picture(geometry)
+        return io.NodeOutput(geometry, shown, ui=ui.PreviewImage(shown[:1]))
+
+
+class SegmentDynamics(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return schema(
+            "SegmentDynamics",
+            "Segment Dynamics",
+            "Marks what must never be remembered: things that move by themselves, and the sky.",
+            inputs=[
+                socket(State, "state", "From Encode Start Frame for the first pictures, from Denoise Chunk inside the loop."),
+                socket(io.Image, "images", "The pictures to mark."),
+                socket(
+                    io.Combo,
+                    "detect",
+                    "'optical flow' marks, in a chunk's new frames, what leaves the flow that depth and camera explain. 'off': "
+                    "only the masks that are connected here.",
+                    options=["off", "optical flow"],
+                    default="off",
+                    optional=True,
+                ),
+                socket(io.Mask, "dynamic", "A mask of yours, 1 = moves: added to what is found.", optional=True),
+                socket(io.Mask, "sky", "A mask of yours, 1 = sky.", optional=True),
+            ],
+            outputs=[
+                result(io.Mask, "dynamic", "1 = a moving thing."),
+                result(io.Mask, "sky", "1 = sky. All 0 without a mask of yours: then leave Estimate Geometry's sky unconnected."),
+            ],
+            search_aliases=["mask", "moving objects", "people", "sky"],
+        )
+
+    @classmethod
+    def execute(cls, state, images, detect="off", dynamic=None, sky=None):
+        pictures = images_from_socket(images)
+        size = len(pictures), *pictures.shape[2:]
+        moves = given(selection_from_socket(dynamic, "dynamic"), "dynamic", *size)
+        if detect == "optical flow" and state.fresh is not None:
+            moves = moves | detect_moving(state, pictures)
+        skies = given(selection_from_socket(sky, "sky"), "sky", *size)
+        return io.NodeOutput(moves.float(), skies.float(), ui=ui.PreviewImage(grey_to_socket(moves[-1:].float())))

@@ -1,0 +1,255 @@
+"""A loop that is drawn once and expanded flat: one clone of its body for every chunk of the camera path.
+
+The drawn body never runs: the end takes its tail as a lazy, raw-linked input that it never asks for. Heavy values travel
+between the clones as links; a clone's own part of the path is a literal text. A clone is therefore computed again only
+when its slice, or something before it, has changed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from ..memory.path import CameraPath, cameras_from_slice
+from ..models.world import WorldModel
+from ..rollout.chunk import aim
+from ..rollout.plan import plan
+from ..rollout.state import RolloutState, load_state
+from .host import (PREFIX, GraphBuilder, PathSocket, State, World, file_stamp, io, is_link, is_output_node, raw, result, schema, socket, user_file)
+
+START, END = PREFIX + "ChunkLoopStart", PREFIX + "ChunkLoopEnd"
+
+
+@dataclass(frozen=True)
+class Body:
+    """What stands between the loop's start and its end."""
+
+    nodes: dict[str, tuple[str, dict]]  # id -> (class, inputs), the start included
+    start: str
+    tail: tuple[str, int]  # the node and slot that hand the state to the end
+
+
+def sources(inputs: dict) -> list[str]:
+    """The ids of the nodes that these inputs are linked to."""
+    return [value[0] for value in inputs.values() if is_link(value)]
+
+
+def find_body(graph, end: str) -> Body:
+    """The nodes that depend on the loop's start and lead to its end.
+
+    Args:
+        graph: the host's dynamic prompt.
+        end: id of the ChunkLoopEnd.
+
+    Raises:
+        ValueError: no tail, no start, two starts, a nested loop, a circle, or an output node inside the body.
+    """
+    tail = graph.get_node(end)["inputs"].get("state")
+    if not is_link(tail):
+        raise ValueError("state of ChunkLoopEnd is not connected; connect what the last node of the loop's body gives out")
+    order, starts = ancestors(graph, tail[0])
+    if len(starts) != 1:
+        raise ValueError(
+            f"the loop that ends in node {end} has {len(starts)} ChunkLoopStart nodes upstream, expected exactly one; "
+            "begin the body at one ChunkLoopStart and let its state run through every node to ChunkLoopEnd"
+        )
+    (start,) = starts
+    within: dict[str, tuple[str, dict]] = {}
+    for name in order:
+        node = graph.get_node(name)
+        if name == start or any(source in within for source in sources(node["inputs"])):
+            within[name] = (node["class_type"], dict(node["inputs"]))
+    refuse_outputs(graph, within)
+    return Body(within, start, (tail[0], tail[1]))
+
+
+def ancestors(graph, tail: str) -> tuple[list[str], list[str]]:
+    """Everything upstream of ``tail`` down to loop starts, sources first, and the starts among it."""
+    order: list[str] = []
+    starts: list[str] = []
+    done: set[str] = set()
+    trail: dict[str, list[str]] = {tail: []}  # what is being visited, with what is left of its sources
+    visit(graph, tail, trail, starts)
+    while trail:
+        name, left = next(reversed(trail.items()))
+        if not left:
+            trail.pop(name)
+            done.add(name)
+            order.append(name)
+            continue
+        source = left.pop()
+        if source in trail:
+            raise ValueError(f"the loop's body runs in a circle through node {source}; open the circle")
+        if source not in done:
+            visit(graph, source, trail, starts)
+    return order, starts
+
+
+def visit(graph, name: str, trail: dict[str, list[str]], starts: list[str]) -> None:
+    """Put a node on the trail with the sources it still has to see; the trail ends at a start."""
+    node = graph.get_node(name)
+    if node["class_type"] == END:
+        raise ValueError(
+            f"ChunkLoopEnd {name} stands inside another loop's body; loops cannot be nested. Connect a finished loop's state "
+            "to a ChunkLoopStart, not past it"
+        )
+    if node["class_type"] == START:
+        starts.append(name)
+        trail[name] = []
+    else:
+        trail[name] = sources(node["inputs"])[::-1]
+
+
+def refuse_outputs(graph, within: dict[str, tuple[str, dict]]) -> None:
+    """Previews and saves that hang on the body would run the drawn body itself, which has no chunk to make."""
+    hanging = set(within)
+    names = [name for name in graph.all_node_ids() if name not in within and graph.get_node(name)["class_type"] != END]
+    grown = True
+    while grown:
+        new = {name for name in names if name not in hanging and hanging & set(sources(graph.get_node(name)["inputs"]))}
+        grown = bool(new)
+        hanging |= new
+    outputs = sorted(name for name in hanging if is_output_node(graph.get_node(name)["class_type"]))
+    if outputs:
+        names = ", ".join(f"{graph.get_node(name)['class_type']} ({name})" for name in outputs)
+        raise ValueError(
+            f"{names} stands inside the loop's body, which is drawn once and runs for every chunk; connect previews and saves "
+            "after ChunkLoopEnd. For a world file after each chunk, set checkpoint on ChunkLoopEnd"
+        )
+
+
+def slices(world: WorldModel, path: CameraPath) -> list[str]:
+    """The text of each chunk's part of the path, in order."""
+    return [path.slice(chunk.start, chunk.stop) for chunk in plan(world.layout, path.num_frames, world.codec.grid.temporal)]
+
+
+def expand(graph: GraphBuilder, body: Body, parts: Sequence[str], state: list, first: int = 0, checkpoint: str = "") -> list:
+    """Add a clone of the body for each part, ids ``chunk{k}/{id in the body}``.
+
+    Args:
+        graph: what the clones are added to.
+        parts: texts of the slices; ``first`` is the index of the first of them.
+        state: link to the state before the first chunk.
+        checkpoint: folder below the output folder for a world file after each chunk, "" = none.
+
+    Returns:
+        The link to the state after the last chunk.
+    """
+    for k, part in enumerate(parts, first):
+        clones = {name: graph.node(kind, id=f"chunk{k}/{name}") for name, (kind, _) in body.nodes.items()}
+        for name, (_, inputs) in body.nodes.items():
+            for key, value in inputs.items():
+                inner = is_link(value) and value[0] in clones
+                clones[name].set_input(key, clones[value[0]].out(value[1]) if inner else value)
+        clones[body.start].set_input("state", state)
+        clones[body.start].set_input("slice", part)
+        state = clones[body.tail[0]].out(body.tail[1])
+        if checkpoint:
+            file = f"{checkpoint}/chunk{k:03d}"
+            state = graph.node(PREFIX + "SaveWorld", id=f"chunk{k}/checkpoint", state=state, filename=file).out(0)
+    return state
+
+
+def chunks_done(state: RolloutState, parts: Sequence[str]) -> int:
+    """How many chunks a saved state has finished along these very slices.
+
+    Raises:
+        ValueError: the file's cameras differ from the path's, or it has more chunks than the path.
+    """
+    if state.chunk > len(parts):
+        raise ValueError(f"the world file has {state.chunk} chunks done, the path has only {len(parts)}; take the longer path")
+    unit = 1.0 if state.memory is None else state.memory.scene_unit
+    for k, part in enumerate(parts[: state.chunk]):
+        start, cameras = cameras_from_slice(part, state.height, state.width, unit)
+        done = state.cameras[start : start + len(cameras)]
+        if done.c2w.shape != cameras.c2w.shape or not (torch.equal(done.c2w, cameras.c2w) and torch.equal(done.K, cameras.K)):
+            raise ValueError(f"the world file was made along another path: chunk {k} differs; resume with the path it was made with")
+    return state.chunk
+
+
+class ChunkLoopStart(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return schema(
+            "ChunkLoopStart",
+            "Chunk Loop Start",
+            "The body of the loop begins here: what stands between this node and Chunk Loop End runs once for every chunk.",
+            inputs=[
+                socket(State, "state", "The state before the first chunk: from Init Memory, Encode Start Frame or Load World."),
+                socket(
+                    io.String,
+                    "slice",
+                    "Cameras of the chunk, as JSON. Chunk Loop End fills it in; leave it alone in a loop. Without a loop, give "
+                    "the text of one slice: Camera Path's slices output has them.",
+                    default="",
+                    optional=True,
+                    force_input=True,
+                ),
+            ],
+            outputs=[result(State, "state", "The state, aimed at the cameras of the chunk to make.")],
+            search_aliases=["loop", "for each chunk", "autoregressive", "rollout"],
+        )
+
+    @classmethod
+    def execute(cls, state, slice=""):
+        if not slice:
+            raise ValueError(
+                "slice of ChunkLoopStart is empty: something outside takes a value from inside the loop's body (a preview, a "
+                "save, a missing ChunkLoopEnd). Connect it after ChunkLoopEnd"
+            )
+        return io.NodeOutput(aim(state, slice))
+
+
+class ChunkLoopEnd(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return schema(
+            "ChunkLoopEnd",
+            "Chunk Loop End",
+            "The body of the loop ends here. It runs once for every chunk of the path; chunks that are done stay done: a longer "
+            "path runs only its new chunks, an edited key runs the first chunk it moves and those after it.",
+            inputs=[
+                raw(State, "state", "The state after the body's last node, as a rule Update Memory.", lazy=True),
+                socket(World, "world", "The world model: it says how long a chunk is."),
+                socket(PathSocket, "path", "The camera path of the whole film."),
+                socket(
+                    io.String,
+                    "checkpoint",
+                    "A folder below the output folder: a world file is written there after each chunk. Empty: none.",
+                    default="",
+                    optional=True,
+                ),
+                socket(
+                    io.String,
+                    "resume",
+                    "A world file in the input or output folder to go on from, made along the same path. Empty: start anew.",
+                    default="",
+                    optional=True,
+                ),
+            ],
+            outputs=[result(State, "state", "The state after the last chunk.")],
+            hidden=(io.Hidden.unique_id, io.Hidden.dynprompt),
+            enable_expand=True,
+            search_aliases=["loop", "for each chunk", "autoregressive", "rollout", "checkpoint", "resume"],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, resume="", **others):
+        return file_stamp(resume or "")
+
+    @classmethod
+    def check_lazy_status(cls, **inputs):
+        return []
+
+    @classmethod
+    def execute(cls, state, world, path, checkpoint="", resume=""):
+        body = find_body(cls.hidden.dynprompt, cls.hidden.unique_id)
+        graph = GraphBuilder()
+        before, done, parts = body.nodes[body.start][1]["state"], 0, slices(world, path)
+        if resume:
+            done = chunks_done(load_state(user_file(resume), world.name), parts)
+            world_link = cls.hidden.dynprompt.get_node(cls.hidden.unique_id)["inputs"]["world"]
+            before = graph.node(PREFIX + "LoadWorld", id="resume", world=world_link, filename=resume).out(0)
+        after = expand(graph, body, parts[done:], before, done, checkpoint.strip("/"))
+        return io.NodeOutput(after, expand=graph.finalize())
+

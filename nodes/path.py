@@ -1,0 +1,212 @@
+"""Nodes that make camera paths, read them from files and write them."""
+
+import inspect
+
+import torch
+
+from ..memory.camera import Cameras, compose, invert_rigid
+from ..memory.formats import dropped_by_path, path_from_cameras, read_cameras, write_cameras
+from ..memory.path import CameraPath as Recipe
+from ..memory.picture import draw_path
+from ..memory.presets import PRESETS, close_loop
+from ..memory.store import replacing
+from .host import MemorySocket, PathSocket, file_stamp, io, output_file, result, schema, socket, ui, user_file
+
+MAX_FRAMES = 4096
+ENDINGS = {"json": ".json", "spatia": "_w2c.txt", "realestate10k": ".txt"}
+
+
+def picture(path: Recipe, memory=None) -> torch.Tensor:
+    """The path's drawing as an IMAGE (1, H, W, 3)."""
+    return torch.from_numpy(draw_path(path, memory)).float()[None] / 255
+
+
+def from_the_first(cameras: Cameras) -> Cameras:
+    """The same cameras (T,), seen from the first: it becomes the world's origin."""
+    c2w = compose(invert_rigid(cameras.c2w[0]), cameras.c2w)
+    c2w[0] = torch.eye(4)
+    return Cameras(c2w, cameras.K, cameras.height, cameras.width)
+
+
+def amount_of(preset: str, amount: float) -> float:
+    """The preset's own amount where the widget says 0."""
+    return amount or inspect.signature(PRESETS[preset]).parameters["amount"].default
+
+
+class CameraPath(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return schema(
+            "CameraPath",
+            "Camera Path",
+            "The camera's way through the place: a preset, or keyframes as JSON. Frame 0 stands where the start frame was taken.",
+            inputs=[
+                socket(
+                    io.Combo,
+                    "preset",
+                    "The movement. out_and_back swings sideways and returns exactly the way it came, so that the loop closes. "
+                    "Not used where keyframes are given.",
+                    options=list(PRESETS),
+                    default="out_and_back",
+                ),
+                socket(
+                    io.Int,
+                    "num_frames",
+                    "Length of the film: 1 + 4 n frames. The mini model makes 33 in its first chunk and 24 in every other one.",
+                    default=153,
+                    min=5,
+                    max=MAX_FRAMES,
+                    step=4,
+                ),
+                socket(
+                    io.Float,
+                    "amount",
+                    "How far: for moves in multiples of the scene's median depth, for turns in degrees. 0 = the preset's own.",
+                    default=0.0,
+                    min=-3600.0,
+                    max=3600.0,
+                    step=0.05,
+                    round=0.000001,
+                ),
+                socket(
+                    io.Float,
+                    "vertical_fov",
+                    "Vertical field of view in degrees, the same as the start frame's: connect Encode Start Frame's output.",
+                    default=50.0,
+                    min=1.0,
+                    max=170.0,
+                    step=0.1,
+                    round=0.000001,
+                ),
+                socket(
+                    io.Float,
+                    "fps",
+                    "Frames per second; only speeds in the drawing and exported files use it.",
+                    default=16.0,
+                    min=1.0,
+                    max=240.0,
+                    step=1.0,
+                ),
+                socket(io.Boolean, "loop", "Close the path: its last frame is, to the bit, its first pose.", default=False),
+                socket(
+                    io.String,
+                    "keyframes",
+                    "Keyframes as JSON, which replace the preset: {\"version\": 1, \"num_frames\": 57, \"keyframes\": [{\"frame\": 0, "
+                    '"position": [0, 0, 0]}, {"frame": 56, "position": [0.3, 0, 0.2], "rotation": [1, 0, 0, 0]}]}. Positions in '
+                    "scene units, +X right, +Y down, +Z forward; rotation w x y z; vertical_fov and easing per key.",
+                    default="",
+                    multiline=True,
+                    optional=True,
+                ),
+                socket(MemorySocket, "memory", "A memory to draw the path over, from Init Memory.", optional=True),
+            ],
+            outputs=[
+                result(PathSocket, "path", "The path: recipe and cameras."),
+                result(io.Image, "picture", "The path from above and from the side, with frusta and the speed over time."),
+            ],
+            search_aliases=["camera trajectory", "camera control", "keyframes", "orbit", "dolly", "camera motion"],
+        )
+
+    @classmethod
+    def execute(cls, preset, num_frames, amount, vertical_fov, fps, loop, keyframes="", memory=None):
+        if keyframes.strip():
+            path = Recipe.from_json(keyframes)
+        else:
+            path = PRESETS[preset](num_frames, amount_of(preset, amount), fps, vertical_fov)
+        path = close_loop(path) if loop and not path.loop else path
+        shown = picture(path, memory)
+        return io.NodeOutput(path, shown, ui=ui.PreviewImage(shown))
+
+
+class ImportCameraPath(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return schema(
+            "ImportCameraPath",
+            "Import Camera Path",
+            "Reads cameras that other tools wrote: Spatia's w2c.txt, RealEstate10K text, or this pack's JSON.",
+            inputs=[
+                socket(
+                    io.String,
+                    "file",
+                    "A camera file in the input or output folder, for instance w2c.txt (intrinsics.txt is found beside it).",
+                    default="",
+                ),
+                socket(
+                    io.Float,
+                    "fps",
+                    "Frames per second of the imported path.",
+                    default=16.0,
+                    min=1.0,
+                    max=240.0,
+                    step=1.0,
+                    optional=True,
+                ),
+                socket(
+                    io.Combo,
+                    "units",
+                    "What a position of 1 means: 'scene' the scene's median depth, 'world' the depth's own units (metres).",
+                    options=["world", "scene"],
+                    default="world",
+                    optional=True,
+                ),
+            ],
+            outputs=[
+                result(PathSocket, "path", "The path, seen from its first camera: frame 0 stands at the origin."),
+                result(io.String, "assumed", "What the file did not say and was assumed, one line each."),
+                result(io.Float, "vertical_fov", "Field of view of the first frame, for Encode Start Frame."),
+                result(io.Image, "picture", "The path from above and from the side."),
+            ],
+            search_aliases=["load camera", "w2c", "realestate10k", "colmap", "trajectory"],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, file="", **others):
+        return file_stamp(file or "")
+
+    @classmethod
+    def execute(cls, file, fps=16.0, units="world"):
+        imported = read_cameras(user_file(file))
+        path = path_from_cameras(from_the_first(imported.cameras), fps, units)
+        shown, assumed = picture(path), "\n".join([*imported.assumed, *dropped_by_path(imported.cameras)])
+        fov = path.poses().vertical_fov[0].item()
+        return io.NodeOutput(path, assumed, fov, shown, ui={**ui.PreviewImage(shown).as_dict(), "text": (assumed,)})
+
+
+class ExportCameraPath(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return schema(
+            "ExportCameraPath",
+            "Export Camera Path",
+            "Writes a path's cameras to the output folder in a format that other tools read.",
+            inputs=[
+                socket(PathSocket, "path", "The path, from Camera Path."),
+                socket(
+                    io.String, "filename", "Where to write, below the output folder; the format adds its ending.", default="camera_path"
+                ),
+                socket(io.Combo, "format", "The format of the file.", options=list(ENDINGS), default="json", optional=True),
+                socket(
+                    io.Int, "width", "Width of the images in pixels, for formats with intrinsics.", default=320, min=16, max=8192, optional=True
+                ),
+                socket(
+                    io.Int, "height", "Height of the images in pixels, for formats with intrinsics.", default=192, min=16, max=8192, optional=True
+                ),
+            ],
+            outputs=[
+                result(io.String, "json", "The path as this pack's JSON: recipe and baked poses."),
+                result(io.String, "file", "The file that was written."),
+            ],
+            is_output_node=True,
+            search_aliases=["save camera", "w2c", "realestate10k", "trajectory"],
+        )
+
+    @classmethod
+    def execute(cls, path, filename, format="json", width=320, height=192):
+        if format == "json":
+            written = output_file(filename + ENDINGS[format])
+            with replacing(written) as stream:
+                stream.write(path.to_json().encode())
+        else:
+            written, *_ = write_cameras(output_file(filename + ENDINGS[format]), path.bake(height, width), format, path.fps)
+        return io.NodeOutput(path.to_json(), str(written), ui=ui.PreviewText(str(written)))

@@ -1,0 +1,200 @@
+"""The whole film in one node, which expands to the same atoms as a loop drawn by hand."""
+
+from .chunk import OFF, POLICIES, sampling_inputs
+from .host import PREFIX, GraphBuilder, PathSocket, State, World, io, raw, result, schema, socket
+from .loop import START, Body, expand, slices
+from .memory import KINDS
+
+BASELINE = "off (baseline)"
+
+
+def drawn(world: list, sampling: dict, retrieval: dict) -> Body:
+    """The loop's body as a user would draw it, with memory."""
+    nodes = {
+        "start": ("ChunkLoopStart", {}),
+        "references": ("RetrieveReferences", {"world": world, "state": ["start", 0], **retrieval}),
+        "warp": ("WarpMemory", {"world": world, "state": ["start", 0]}),
+        "denoise": (
+            "DenoiseChunk",
+            {
+                "world": world,
+                "state": ["start", 0],
+                "control": ["warp", 0],
+                "hole": ["warp", 1],
+                "references": ["references", 0],
+                **sampling,
+            },
+        ),
+        "geometry": ("EstimateGeometry", {"state": ["denoise", 0], "images": ["denoise", 1]}),
+        "update": (
+            "UpdateMemory",
+            {"world": world, "state": ["denoise", 0], "images": ["denoise", 1], "geometry": ["geometry", 0]},
+        ),
+    }
+    return body_of(nodes)
+
+
+def drawn_without_memory(world: list, sampling: dict) -> Body:
+    """The baseline's body: the same noise and history, no memory, no references."""
+    nodes = {
+        "start": ("ChunkLoopStart", {}),
+        "warp": ("WarpMemory", {"world": world, "state": ["start", 0], "memory": OFF}),
+        "denoise": (
+            "DenoiseChunk",
+            {"world": world, "state": ["start", 0], "control": ["warp", 0], "hole": ["warp", 1], **sampling},
+        ),
+        "update": ("UpdateMemory", {"world": world, "state": ["denoise", 0], "images": ["denoise", 1]}),
+    }
+    return body_of(nodes)
+
+
+def body_of(nodes: dict[str, tuple[str, dict]]) -> Body:
+    """A body that runs from ``start`` to the first output of ``update``."""
+    body = Body({name: (PREFIX + kind, inputs) for name, (kind, inputs) in nodes.items()}, "start", ("update", 0))
+    assert body.nodes["start"][0] == START
+    return body
+
+
+class Rollout(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return schema(
+            "Rollout",
+            "Rollout",
+            "The whole film in one node: start frame, geometry, memory, every chunk, decoding. It expands to the same nodes as a "
+            "loop drawn by hand, and finished chunks stay finished in the same way.",
+            inputs=[
+                socket(World, "world", "The world model, from Load World Model."),
+                raw(io.Image, "image", "The start photograph; its size is the film's."),
+                socket(PathSocket, "path", "The camera path; its field of view is taken for the photograph's."),
+                socket(
+                    io.Combo,
+                    "memory",
+                    "What the memory holds: latents (Mirage) or colours (Spatia). 'off (baseline)': neither memory nor "
+                    "references, to compare with.",
+                    options=[*KINDS, BASELINE],
+                    default="latent",
+                ),
+                socket(
+                    io.String,
+                    "prompt",
+                    "What the film shows: one line for each chunk, the last line holds for the rest. The mini model ignores it.",
+                    default="",
+                    multiline=True,
+                    optional=True,
+                ),
+                socket(
+                    io.Int,
+                    "seed",
+                    "The film's random seed. Each chunk's noise depends on it and on the chunk's number alone.",
+                    default=0,
+                    min=0,
+                    max=2**53 - 1,
+                    optional=True,
+                ),
+                *sampling_inputs(),
+                socket(
+                    io.Combo,
+                    "policy",
+                    "How reference frames are chosen: as the Spatia paper does, or by greedy coverage.",
+                    options=list(POLICIES),
+                    default="algorithm1",
+                    optional=True,
+                ),
+                socket(
+                    io.Int,
+                    "max_references",
+                    "At most so many reference frames a chunk. The mini model knows up to 3; 0 = none.",
+                    default=3,
+                    min=0,
+                    max=16,
+                    optional=True,
+                ),
+                socket(
+                    io.String,
+                    "checkpoint",
+                    "A folder below the output folder: a world file is written there after each chunk. Empty: none.",
+                    default="",
+                    optional=True,
+                ),
+                raw(io.Mask, "dynamic", "1 = a moving thing in the photograph: it is never remembered.", optional=True),
+                raw(io.Mask, "sky", "1 = sky in the photograph: it is never remembered.", optional=True),
+                raw(io.Image, "depth", "The photograph's depth, a grey image; the network estimates it otherwise.", optional=True),
+                socket(
+                    io.Float,
+                    "depth_scale",
+                    "What white means in a connected depth image, in world units (metres).",
+                    default=10.0,
+                    min=0.001,
+                    max=10000.0,
+                    step=0.1,
+                    round=0.000001,
+                    optional=True,
+                ),
+            ],
+            outputs=[
+                result(State, "state", "The state after the last chunk."),
+                result(io.Image, "images", "All frames of the film."),
+            ],
+            hidden=(io.Hidden.unique_id, io.Hidden.dynprompt),
+            enable_expand=True,
+            search_aliases=["image to video", "camera control", "long video", "world model", "generate"],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        world,
+        image,
+        path,
+        memory,
+        prompt="",
+        seed=0,
+        steps=0,
+        guidance_scale=0.0,
+        sampler="default",
+        shift=0.0,
+        policy="algorithm1",
+        max_references=3,
+        checkpoint="",
+        dynamic=None,
+        sky=None,
+        depth=None,
+        depth_scale=10.0,
+    ):
+        given = cls.hidden.dynprompt.get_node(cls.hidden.unique_id)["inputs"]
+        link = given["world"]
+        graph = GraphBuilder()
+        begun = graph.node(
+            PREFIX + "EncodeStartFrame",
+            id="encode",
+            world=link,
+            image=image,
+            vertical_fov=path.poses().vertical_fov[0].item(),
+            prompt=prompt,
+            seed=seed,
+        )
+        brought = {"dynamic": dynamic, "sky": sky, "depth": depth}
+        brought = {name: value for name, value in brought.items() if value is not None}
+        if depth is not None:
+            brought["depth_scale"] = depth_scale
+        geometry = graph.node(
+            PREFIX + "EstimateGeometry", id="geometry", state=begun.out(0), images=begun.out(1), **brought
+        )
+        first = graph.node(
+            PREFIX + "InitMemory",
+            id="memory",
+            world=link,
+            state=begun.out(0),
+            images=begun.out(1),
+            geometry=geometry.out(0),
+            kind=KINDS[0] if memory == BASELINE else memory,
+        )
+        sampling = {"steps": steps, "guidance_scale": guidance_scale, "sampler": sampler, "shift": shift}
+        if memory == BASELINE:
+            body = drawn_without_memory(link, sampling)
+        else:
+            body = drawn(link, sampling, {"policy": policy, "max_references": max_references})
+        state = expand(graph, body, slices(world, path), first.out(0), checkpoint=checkpoint)
+        film = graph.node(PREFIX + "DecodeVideo", id="decode", world=link, state=state)
+        return io.NodeOutput(state, film.out(0), expand=graph.finalize())

@@ -1,0 +1,126 @@
+"""What the new frames of a chunk look like in space: their depth in the memory's units, and what may be remembered."""
+
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..memory.geometry import Geometry
+from ..memory.shapes import sizes
+from ..memory.splat import render_depth
+from ..models.geometry import GeometryProvider
+from ..models.masks import given, moving
+from .align import aligned
+from .state import ChunkTarget, RolloutState
+
+
+@dataclass(frozen=True, eq=False)
+class ChunkGeometry(Geometry):
+    """Geometry of a chunk's new latents, with how each view was aligned and how long it took."""
+
+    alignment: tuple[dict, ...] = ()
+    seconds: float = 0.0
+
+
+def fresh_frames(state: RolloutState) -> tuple[int, ...]:
+    """The pixel frames that the chunk's new latents stand for: every s-th, back from the chunk's last.
+
+    Raises:
+        ValueError: nothing has been denoised.
+    """
+    target, count = _denoised(state)
+    stride = (target.stop - max(target.start, 1)) // count
+    return tuple(target.stop - 1 - stride * i for i in reversed(range(count)))
+
+
+def pick_fresh(state: RolloutState, images: Tensor, name: str = "images") -> Tensor:
+    """Those of the chunk's frames (stop - start, ...) that its new latents stand for: (V, ...).
+
+    Raises:
+        ValueError: nothing has been denoised, or the count is not that of the chunk's frames.
+    """
+    target, _ = _denoised(state)
+    if len(images) != target.stop - target.start:
+        raise ValueError(
+            f"{name} has {len(images)} frames, expected the {target.stop - target.start} that chunk {state.chunk} made"
+        )
+    return images[_local(state)]
+
+
+def chunk_geometry(
+    provider: GeometryProvider,
+    state: RolloutState,
+    images: Tensor,  # (T, 3, H, W) in [0, 1], the chunk's new frames
+    dynamic: Tensor | None = None,  # (T, H, W), (V, H, W) or (1, H, W), 1 = moves
+    sky: Tensor | None = None,  # the same, 1 = sky; the provider's own where None
+) -> ChunkGeometry:
+    """Geometry at the frames of the new latents, aligned to the depth that the memory itself renders.
+
+    Raises:
+        ValueError: nothing has been denoised, no memory, or images, masks or depth that do not fit the chunk.
+    """
+    begun = time.perf_counter()
+    if state.memory is None:
+        raise ValueError("the state has no memory; give it one with InitMemory before the first chunk")
+    pictures = pick_fresh(state, images)
+    views, height, width = sizes("V 3 H W", images=pictures)
+    cameras = _denoised(state)[0].cameras[_local(state)]
+    rendered, seen = render_depth(state.memory, cameras)
+    moves = _per_view(state, dynamic, "dynamic", views, height, width)
+    depth, confidence, own_sky, metric = provider.estimate(pictures, cameras, rendered, seen, state.memory.scene_unit)
+    keep = ~(moves | (own_sky if sky is None else _per_view(state, sky, "sky", views, height, width)))
+    fits = [aligned(depth[v], rendered[v], seen[v] & keep[v]) for v in range(views)]
+    return ChunkGeometry(
+        torch.stack([d for d, _ in fits]),
+        confidence,
+        keep,
+        cameras,
+        metric,
+        state.memory.scene_unit,
+        tuple(record for _, record in fits),
+        time.perf_counter() - begun,
+    )
+
+
+def detect_moving(state: RolloutState, images: Tensor) -> Tensor:
+    """Mark what moves by itself in a chunk's new frames, by optical flow against the depth that the memory renders.
+
+    Costs a few flows a latent; where the memory shows nothing, nothing is marked.
+
+    Args:
+        images: (T, 3, H, W) in [0, 1], the chunk's new frames.
+
+    Returns:
+        (T, H, W) bool, True = moves; found at the frame of each new latent, and given to all frames of its group.
+
+    Raises:
+        ValueError: nothing has been denoised, no memory, or another number of frames.
+    """
+    if state.memory is None:
+        raise ValueError("the state has no memory; give it one with InitMemory before the first chunk")
+    pick_fresh(state, images)
+    target, indices = _denoised(state)[0], _local(state)
+    rendered, _ = render_depth(state.memory, target.cameras[indices])
+    marked = moving(images, target.cameras, rendered, indices)
+    ends = torch.tensor(indices)
+    return marked[torch.searchsorted(ends, torch.arange(len(images)))]
+
+
+def _denoised(state: RolloutState) -> tuple[ChunkTarget, int]:
+    if state.target is None or state.fresh is None:
+        raise ValueError("the state has no new latents; DenoiseChunk comes before geometry and update")
+    return state.target, state.fresh.shape[1]
+
+
+def _local(state: RolloutState) -> list[int]:
+    """Indices of ``fresh_frames`` among the frames of the chunk."""
+    return [frame - _denoised(state)[0].start for frame in fresh_frames(state)]
+
+
+def _per_view(state: RolloutState, masks: Tensor | None, name: str, views: int, height: int, width: int) -> Tensor:
+    """Masks of all frames of a chunk, of its new latents only, or one for all: (V, H, W) bool."""
+    target = _denoised(state)[0]
+    if masks is not None and len(masks) == target.stop - target.start and len(masks) != views:
+        masks = pick_fresh(state, masks, name)
+    return given(masks, name, views, height, width)

@@ -1,0 +1,205 @@
+"""What one chunk hands to the next, and all that it hands on. Saved, it is the world file."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import Tensor
+
+from ..memory.camera import Cameras
+from ..memory.cloud import SpatialMemory
+from ..memory.path import CameraPath
+from ..memory.shapes import sizes
+from ..memory.store import load_tensors, memory_from_tensors, memory_to_tensors, save_tensors
+
+KIND = "rollout"  # of the header; the file format and its version are the store's
+
+
+@dataclass(frozen=True, eq=False)
+class ChunkTarget:
+    """The frames [start, stop) that the chunk at hand makes, and their cameras on the pixel grid."""
+
+    start: int
+    stop: int
+    cameras: Cameras  # (stop - start,)
+
+
+@dataclass(frozen=True, eq=False)
+class RolloutState:
+    """A film in the making. Chunk k + 1 depends on chunk k through this value alone.
+
+    Frames are counted along the path; posed pictures that are no frame of the film carry the numbers -1, -2, ...
+    ``latents`` is the stream in model space, latent i for frame s i; ``codes`` are what references are made of.
+    """
+
+    world: str  # name of the world model that makes it
+    image: Tensor  # (3, H, W) the start frame in [0, 1]
+    memory: SpatialMemory | None
+    latents: Tensor  # (C, t, h, w) the whole stream so far; the first is the start frame's
+    codes: Tensor  # (C, V, h, w) candidates for references
+    code_frames: tuple[int, ...]  # (V) global frame of each candidate
+    code_cameras: Cameras  # (V,) on the latent grid
+    cameras: Cameras  # (F,) of all frames so far, on the pixel grid
+    prompts: tuple[str, ...]
+    seed: int
+    chunk: int = 0  # chunks done
+    path: CameraPath | None = None
+    target: ChunkTarget | None = None  # set by ``aim``, until ``update``
+    fresh: Tensor | None = None  # (C, n, h, w) denoised, not yet in the stream
+    records: tuple[dict, ...] = ()  # one per chunk begun: coverage, references, seconds by stage, ...
+
+    @property
+    def height(self) -> int:
+        return self.cameras.height
+
+    @property
+    def width(self) -> int:
+        return self.cameras.width
+
+    @property
+    def prompt(self) -> str:
+        """The prompt of the chunk at hand: one a chunk, the last one repeated, "" where there is none."""
+        return self.prompts[min(self.chunk, len(self.prompts) - 1)] if self.prompts else ""
+
+    def get_ram_usage(self) -> int:
+        """Bytes that this value keeps alive (the host's cache asks)."""
+        tensors = [self.image, self.latents, self.codes, self.cameras.c2w, self.cameras.K]
+        tensors += [self.code_cameras.c2w, self.code_cameras.K] + ([] if self.fresh is None else [self.fresh])
+        own = sum(t.numel() * t.element_size() for t in tensors)
+        return own + (self.memory.get_ram_usage() if self.memory else 0)
+
+
+def check_world(world: str, state: RolloutState) -> None:
+    """Refuse a state that another world model has begun.
+
+    Raises:
+        ValueError: the names differ.
+    """
+    if world != state.world:
+        raise ValueError(
+            f"the state was made with the world model {state.world!r}, got {world!r}; use one for the whole film"
+        )
+
+
+def check_target(world: str, state: RolloutState) -> ChunkTarget:
+    """The frames that the chunk at hand makes.
+
+    Raises:
+        ValueError: the state has no target yet, or belongs to another world model.
+    """
+    check_world(world, state)
+    if state.target is None:
+        raise ValueError("the state has no target; aim it at a slice of the camera path first (ChunkLoopStart does)")
+    return state.target
+
+
+def recorded(state: RolloutState, **entries: object) -> RolloutState:
+    """The state with ``entries`` in the record of the chunk at hand; ``seconds`` are added stage by stage."""
+    done, current = state.records[: state.chunk], state.records[state.chunk :]
+    record = dict(current[0]) if current else {"chunk": state.chunk}
+    if "seconds" in entries:
+        entries["seconds"] = {**record.get("seconds", {}), **entries["seconds"]}
+    return replace(state, records=(*done, {**record, **entries}))
+
+
+def without_seconds(records: tuple[dict, ...]) -> tuple[dict, ...]:
+    """The records without their timings: what two equal runs agree on to the bit."""
+    return tuple({key: value for key, value in record.items() if key != "seconds"} for record in records)
+
+
+def save_state(path: Path, state: RolloutState) -> None:
+    """Write the world file, bit-exact, under a temporary name that is renamed when complete."""
+    tensors = {
+        "image": state.image,
+        "latents": state.latents,
+        "codes": state.codes,
+        "code_cameras.c2w": state.code_cameras.c2w,
+        "code_cameras.K": state.code_cameras.K,
+        "cameras.c2w": state.cameras.c2w,
+        "cameras.K": state.cameras.K,
+    }
+    header = {
+        "kind": KIND,
+        "world": state.world,
+        "height": state.height,
+        "width": state.width,
+        "code_grid": [state.code_cameras.height, state.code_cameras.width],
+        "code_frames": list(state.code_frames),
+        "prompts": list(state.prompts),
+        "seed": state.seed,
+        "chunk": state.chunk,
+        "path": None if state.path is None else state.path.to_json(),
+        "target": None if state.target is None else [state.target.start, state.target.stop],
+        "records": list(state.records),
+        "memory": None,
+    }
+    if state.target is not None:
+        tensors["target.c2w"], tensors["target.K"] = state.target.cameras.c2w, state.target.cameras.K
+    if state.fresh is not None:
+        tensors["fresh"] = state.fresh
+    if state.memory is not None:
+        memory_tensors, header["memory"] = memory_to_tensors(state.memory, "memory.")
+        tensors.update(memory_tensors)
+    save_tensors(path, tensors, header)
+
+
+def load_state(path: Path, world: str | None = None) -> RolloutState:
+    """Read a world file, to the bit what was saved.
+
+    Args:
+        world: name of the world model that is to go on with it; None to look only.
+
+    Raises:
+        ValueError: no world file, newer than this pack, truncated, damaged, or made with another world model; names it.
+    """
+    tensors, header = load_tensors(path)
+    if header.get("kind") != KIND:
+        raise ValueError(f"{path} is no world file (kind {header.get('kind')!r}); expected one that SaveWorld wrote")
+    try:
+        state = _state(tensors, header)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged ({type(error).__name__}: {error}); use another copy") from error
+    _check_loaded(path, state)
+    if world is not None:
+        check_world(world, state)
+    return state
+
+
+def _state(tensors: dict[str, Tensor], header: dict) -> RolloutState:
+    height, width = header["height"], header["width"]
+    target, path, memory = header["target"], header["path"], header["memory"]
+    if target is not None:
+        target = ChunkTarget(*target, Cameras(tensors["target.c2w"], tensors["target.K"], height, width))
+    return RolloutState(
+        world=header["world"],
+        image=tensors["image"],
+        memory=None if memory is None else memory_from_tensors(tensors, memory, "memory."),
+        latents=tensors["latents"],
+        codes=tensors["codes"],
+        code_frames=tuple(header["code_frames"]),
+        code_cameras=Cameras(tensors["code_cameras.c2w"], tensors["code_cameras.K"], *header["code_grid"]),
+        cameras=Cameras(tensors["cameras.c2w"], tensors["cameras.K"], height, width),
+        prompts=tuple(header["prompts"]),
+        seed=header["seed"],
+        chunk=header["chunk"],
+        path=None if path is None else CameraPath.from_json(path),
+        target=target,
+        fresh=tensors.get("fresh"),
+        records=tuple(header["records"]),
+    )
+
+
+def _check_loaded(path: Path, state: RolloutState) -> None:
+    """One look at what must fit together, so that a damaged file is refused here and not in the middle of a chunk."""
+    try:
+        sizes(
+            "3 H W | C t h w | C V h w",
+            image=state.image,
+            latents=state.latents,
+            codes=state.codes,
+        )
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    if not len(state.code_frames) == len(state.code_cameras) == state.codes.shape[1]:
+        raise ValueError(f"{path} is damaged: {state.codes.shape[1]} codes, {len(state.code_frames)} frame numbers")
+    if state.image.shape[1:] != (state.height, state.width):
+        raise ValueError(f"{path} is damaged: image {tuple(state.image.shape)}, cameras {state.height} x {state.width}")

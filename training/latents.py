@@ -1,0 +1,125 @@
+"""Encode rendered clips once: the latents, depths and cameras that world-model training samples from.
+
+``python -m spatial_memory.training.latents --clips DIR --out DIR`` (resumable: what exists is skipped).
+
+Each clip becomes one safetensors file. With n = 1 + (frames - 1) / 4 latent times:
+
+    codes   (n, C, h, w)      f16  frame 4 i encoded alone
+    groups  (n - 1, C, h, w)  f16  latents 1.. of the stream
+    aged    (n, C, h, w)      f16  frame 4 i decoded from the stream and encoded alone: what a rollout writes to memory
+    depth   (n, h, w)         f32  on the latent grid, 0 where unknown, dynamic or sky
+    c2w, K  (n, 4, 4), (n, 3, 3)   of the latent grid
+    rendered (9, C, h, w)  f16, rendered_known (9, h, w) f16, rendered_start () i64: for every RGB_EVERY-th clip, a
+            window of 9 latents whose control is an encoded RGB render of a memory
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..memory.camera import Cameras
+from ..memory.cloud import SpatialMemory, fresh_only
+from ..memory.geometry import Geometry
+from ..memory.lift import lift_pixels, resample_depth
+from ..memory.splat import splat_discs
+from ..models.codec import Codec, MiniCodec
+from ..models.mini_codec import load_mini_codec
+from ..rollout.control import rendered_control
+from .clips import load_clip
+
+RGB_EVERY = 5
+WINDOW = 9
+
+
+def decoded_frames(codec: Codec, latents: Tensor) -> Tensor:
+    """Frames 0, 4, 8, ... of the decoded stream: (n, 3, H, W) in [-1, 1]."""
+    return codec.decode(latents)[:: codec.grid.temporal]
+
+
+def render_window(
+    codec: Codec, images: Tensor, cameras: Cameras, depth: Tensor, keep: Tensor, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """The encoded RGB render of one window, from a memory of one to three frames. images (F, 3, H, W) in [0, 1]."""
+    times = range(0, len(images), codec.grid.temporal)
+    start = int(torch.randint(0, len(times) - WINDOW + 1, (1,), generator=generator))
+    count = int(torch.randint(1, 4, (1,), generator=generator))
+    sources = sorted(set(torch.randint(0, len(times), (count,), generator=generator).tolist()))
+    remembered = torch.where(keep, depth, torch.zeros_like(depth))
+    unit = float(remembered[remembered > 0].median())
+    memory = SpatialMemory("rgb", "", 3, unit, True, ())
+    for source in sources:
+        view = slice(times[source], times[source] + 1)
+        confidence = torch.ones_like(depth[view])
+        geometry = Geometry(remembered[view], confidence, keep[view], cameras[view], True, unit)
+        lifted = lift_pixels(images[view], geometry, [view.start], source, voxel=unit / 300)
+        memory = memory.insert(fresh_only(memory, lifted))
+    first = times[start]
+    readout = splat_discs(memory, cameras[first : first + codec.grid.num_frames(WINDOW)])
+    control, known = rendered_control(codec, readout)
+    return {
+        "rendered": control.transpose(0, 1).half(),
+        "rendered_known": known.half(),
+        "rendered_start": torch.tensor(start),
+    }
+
+
+def encode_clip(codec: Codec, path: Path, with_renders: bool) -> dict[str, Tensor]:
+    """One clip file to the tensors listed above."""
+    clip = load_clip(path)
+    images = clip.images.float() / 255
+    frames = images * 2 - 1
+    stream = codec.encode(frames)  # (C, n, h, w)
+    every = slice(None, None, codec.grid.temporal)
+    keep = ~(clip.dynamic | clip.sky) & (clip.depth > 0)
+    height, width = stream.shape[-2:]
+    depth, known = resample_depth(clip.depth[every], keep[every], height, width, "bilinear")
+    cameras = clip.cameras[every].resized(height, width)
+    tensors = {
+        "codes": codec.encode_frames(frames[every]).transpose(0, 1).half(),
+        "groups": stream[:, 1:].transpose(0, 1).half(),
+        "aged": codec.encode_frames(decoded_frames(codec, stream)).transpose(0, 1).half(),
+        "depth": torch.where(known, depth, torch.zeros_like(depth)),
+        "c2w": cameras.c2w,
+        "K": cameras.K,
+    }
+    if with_renders:
+        generator = torch.Generator().manual_seed(int(path.stem))
+        tensors |= render_window(codec, images, clip.cameras, clip.depth, keep, generator)
+    return {name: tensor.contiguous() for name, tensor in tensors.items()}
+
+
+def main() -> int:
+    from safetensors.torch import save_file
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clips", type=Path, required=True, help="folder written by spatial_memory.training.clips")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--part", type=int, nargs=2, default=(0, 1), help="I N: only every N-th clip from the I-th on")
+    parser.add_argument("--limit", type=int, default=0, help="stop after so many clips (0: all)")
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    codec = MiniCodec(load_mini_codec())
+    paths = sorted(args.clips.glob("*.safetensors"))[: args.limit or None]
+    written = 0
+    for index, path in enumerate(paths):
+        target = args.out / path.name
+        if target.exists() or index % args.part[1] != args.part[0]:
+            continue
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            tensors = encode_clip(codec, path, with_renders=index % RGB_EVERY == 0)
+        temporary = target.with_suffix(".partial")
+        save_file(tensors, temporary)
+        temporary.replace(target)
+        written += 1
+        sys.stderr.write(f"\r{index + 1}/{len(paths)} clips encoded")
+    sys.stderr.write("\n")
+    sys.stdout.write(json.dumps({"clips": len(paths), "written": written, "out": str(args.out)}) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

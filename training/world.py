@@ -1,0 +1,160 @@
+"""Train the mini world model: flow matching on encoded clips, backbone and control branch together.
+
+``python -m spatial_memory.training.world --latents SMALL_DIR DEMO_DIR --minutes 75`` (resumes from ``--checkpoint``).
+
+Steps alternate between the folders, so that the network sees both token grids (2 x 3 for 64 x 96 pixels, 6 x 10 for
+192 x 320): rotary positions that were never seen do not work. Loss: squared error of the posterior residual
+(``models/prior.py``) on the latents that are not history, sigma uniform and shifted by 3. AdamW, cosine to zero over the
+time budget, bfloat16 autocast, an exponential average of the weights is what ships (fp16).
+"""
+
+import argparse
+import json
+import math
+import sys
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..models.prior import memory_residual_target
+from ..models.transformer import SpatialTransformer
+from ..models.world import MINI_FOLDER, MINI_TRANSFORMER
+from .checkpoint import load_training, save_training
+from .windows import Window, draw_window, integer, perturbed_history, uniform
+
+SHIFT = 3.0
+TOKENS = 1100  # per step; a 64 x 96 window has 54 and up, one of 192 x 320 has 540 and up
+
+
+def load_latents(folder: Path, limit: int = 0) -> list[dict[str, Tensor]]:
+    """All encoded clips of a folder, in memory."""
+    from safetensors.torch import load_file
+
+    return [load_file(path) for path in sorted(folder.glob("*.safetensors"))[: limit or None]]
+
+
+def batch_loss(network: SpatialTransformer, windows: list[Window], generator: torch.Generator) -> Tensor:
+    """Mean squared residual error over the target latents of windows that share history and reference counts."""
+    history = windows[0].history
+    x0 = torch.stack([w.x0 for w in windows])
+    readout = torch.stack([w.readout for w in windows])
+    known = torch.stack([w.known for w in windows])
+    references = torch.stack([w.references for w in windows])
+    u = torch.rand(len(windows), generator=generator)
+    sigma = (SHIFT * u / (1 + (SHIFT - 1) * u)).clamp(0.01, 1.0)
+    s = sigma[:, None, None, None, None]
+    x = (1 - s) * x0 + s * torch.randn(x0.shape, generator=generator)
+    target = memory_residual_target(x0, x, s, readout, known)
+    x[:, :, :history] = torch.stack([perturbed_history(w, generator) for w in windows])
+    count = references.shape[2]
+    times = torch.zeros(len(windows), count + x.shape[2])
+    times[:, count + history :] = sigma[:, None] * 1000
+    control = torch.cat([readout, known[:, None]], dim=1)
+    context = torch.zeros(len(windows), 0, MINI_TRANSFORMER["text_dim"])
+    with torch.autocast("cpu", torch.bfloat16):
+        output = network(torch.cat([references, x], dim=2), times, context, control, num_references=count)
+    error = (output.float()[:, :, count + history :] - target[:, :, history:]) ** 2
+    return error.mean()
+
+
+def draw_batch(clips: list[dict[str, Tensor]], generator: torch.Generator) -> list[Window]:
+    """Windows of one grid that fill a step's tokens, with common counts of history and references."""
+    history = 1 if uniform(generator, 0, 1) < 0.35 else 3
+    references = integer(generator, 0, 4)
+    height, width = clips[0]["depth"].shape[-2:]
+    tokens = (height // 4) * (width // 4) * (9 + references)
+    size = max(1, min(12, round(TOKENS / tokens)))
+    return [draw_window(clips[integer(generator, 0, len(clips))], history, references, generator) for _ in range(size)]
+
+
+def validation_loss(network: SpatialTransformer, clips: list[dict[str, Tensor]], batches: int) -> float:
+    """The loss on fixed windows, noise and timesteps of clips that are never trained on."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        return (
+            sum(float(batch_loss(network, draw_batch(clips, generator), generator)) for _ in range(batches)) / batches
+        )
+
+
+def export(average: dict[str, Tensor], path: Path) -> None:
+    """Write the weights that ship: fp16 safetensors with the configuration in the metadata."""
+    from safetensors.torch import save_file
+
+    temporary = path.with_suffix(".partial")
+    config = {**MINI_TRANSFORMER, "patch_size": list(MINI_TRANSFORMER["patch_size"])}
+    save_file(
+        {name: tensor.half().contiguous() for name, tensor in average.items()},
+        temporary,
+        {"config": json.dumps(config)},
+    )
+    temporary.replace(path)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--latents", type=Path, nargs="+", required=True, help="folders written by training.latents")
+    parser.add_argument("--minutes", type=float, default=75, help="time budget over all resumed runs")
+    parser.add_argument("--rate", type=float, default=6e-4)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--checkpoint", type=Path, default=Path("runs/world"), help="folder to resume from and save to")
+    parser.add_argument("--out", type=Path, default=MINI_FOLDER / "world.safetensors")
+    parser.add_argument("--validation", type=int, default=24, help="clips of each folder held back, its last ones")
+    args = parser.parse_args()
+    torch.manual_seed(args.seed)
+    network = SpatialTransformer(**MINI_TRANSFORMER).train()
+    average = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+    optimizer = torch.optim.AdamW(network.parameters(), lr=args.rate, betas=(0.9, 0.98), weight_decay=0.01)
+    step, spent = load_training(args.checkpoint, network, average, optimizer)
+    folders = [load_latents(folder) for folder in args.latents]
+    training = [clips[: -args.validation] for clips in folders]
+    validation = [clips[-args.validation :] for clips in folders]
+    args.checkpoint.mkdir(parents=True, exist_ok=True)
+    log = (args.checkpoint / "log.jsonl").open("a")
+    begun, losses, saved = time.monotonic(), [], time.monotonic()
+    while True:
+        minutes = spent + (time.monotonic() - begun) / 60
+        progress = min(1.0, minutes / args.minutes)
+        for group in optimizer.param_groups:
+            group["lr"] = args.rate * min(1.0, (step + 1) / 200) * 0.5 * (1 + math.cos(math.pi * progress))
+        generator = torch.Generator().manual_seed(args.seed * 1_000_003 + step)
+        loss = batch_loss(network, draw_batch(training[step % len(training)], generator), generator)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        step += 1
+        losses.append(float(loss.detach()))
+        decay = min(0.999, (1 + step) / (10 + step))
+        with torch.no_grad():
+            for name, tensor in network.state_dict().items():
+                average[name].lerp_(tensor, 1 - decay)
+        if step % 100 == 0:
+            row = {"step": step, "minutes": round(minutes, 2), "loss": round(sum(losses) / len(losses), 4)}
+            losses.clear()
+            log.write(json.dumps(row) + "\n")
+            log.flush()
+            sys.stderr.write(f"{row}\n")
+        if progress >= 1.0 or time.monotonic() - saved > 300:
+            saved = time.monotonic()
+            save_training(args.checkpoint, network, average, optimizer, step, minutes)
+            export(average, args.out)
+            current = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+            network.load_state_dict(average)
+            scores = [round(validation_loss(network.eval(), clips, 12), 4) for clips in validation]
+            network.load_state_dict(current)
+            network.train()
+            log.write(json.dumps({"step": step, "minutes": round(minutes, 2), "validation": scores}) + "\n")
+            log.flush()
+            sys.stderr.write(f"step {step} validation {scores}\n")
+        if progress >= 1.0:
+            break
+    sys.stdout.write(
+        json.dumps({"steps": step, "minutes": round(minutes, 1), "validation": scores, "out": str(args.out)}) + "\n"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
