@@ -54,9 +54,10 @@ train-mini: $(READY)  ## train the three mini models; an interrupted run goes on
 
 host: $(HOST_READY)  ## what the ComfyUI checkouts need, so that tests/host can start them
 
-# never torchaudio: its wheels lag behind torch, and then transformers does not import
+# Never torchaudio: its wheels lag behind torch, and then transformers does not import. Templates and embedded docs are
+# hundreds of megabytes that no test looks at; the server does without them.
 $(HOST_READY): $(READY) $(addsuffix /requirements.txt,$(CHECKOUTS))
 	@test -n "$(CHECKOUTS)" || { echo "no ComfyUI found: set COMFYUI_PATH to a checkout" >&2; exit 1; }
-	sed -E '/^torchaudio/d; s/^(comfyui-[a-z-]+)==.*/\1/' $(addsuffix /requirements.txt,$(CHECKOUTS)) | sort -u > .venv/host.txt
+	sed -E '/^(torchaudio|comfyui-workflow-templates|comfyui-embedded-docs)/d; s/^(comfyui-[a-z-]+)==.*/\1/' $(addsuffix /requirements.txt,$(CHECKOUTS)) | sort -u > .venv/host.txt
 	$(BIN)/python -m pip install --quiet -r .venv/host.txt
 	touch $@

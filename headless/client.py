@@ -52,7 +52,11 @@ class Server:
             ServerError: The server refused it, a node failed, or it was interrupted.
         """
         order = {"prompt": prompt, "client_id": uuid.uuid4().hex, "extra_data": {"extra_pnginfo": extra_pnginfo}}
-        prompt_id = self._request("/prompt", json.dumps(order).encode(), "application/json")["prompt_id"]
+        queued = self._request("/prompt", json.dumps(order).encode(), "application/json")
+        prompt_id = queued["prompt_id"]
+        if queued.get("node_errors"):  # the server would run the other branches and call that a success
+            self._request("/queue", json.dumps({"delete": [prompt_id]}).encode(), "application/json")
+            raise ServerError("the server refused a part of the workflow:\n" + _node_errors(queued["node_errors"]))
         while True:
             entry = self._request(f"/history/{prompt_id}").get(prompt_id)
             if entry is not None:
@@ -71,7 +75,7 @@ class Server:
         request = urllib.request.Request(self.url + path, data=body, headers=headers)
         try:
             with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
-                return json.loads(answer.read())
+                return json.loads(answer.read() or "null")
         except urllib.error.HTTPError as problem:
             raise ServerError(f"{self.url} refused {path}: {_refusal(problem.read())}") from problem
         except (urllib.error.URLError, OSError, ValueError) as problem:
@@ -104,10 +108,16 @@ def _refusal(body: bytes) -> str:
         answer = json.loads(body)
     except ValueError:
         return body.decode(errors="replace")[:500]
-    lines = [str(answer.get("error", {}).get("message", answer)) if isinstance(answer, dict) else str(answer)]
-    for node_id, node in (answer.get("node_errors") or {}).items():
-        lines += [f"node {node_id} ({node['class_type']}): {e['message']}: {e['details']}" for e in node["errors"]]
-    return "\n".join(lines)
+    head = str(answer.get("error", {}).get("message", answer)) if isinstance(answer, dict) else str(answer)
+    return f"{head}\n{_node_errors(answer.get('node_errors') or {})}" if isinstance(answer, dict) else head
+
+
+def _node_errors(nodes: dict[str, Any]) -> str:
+    return "\n".join(
+        f"node {node_id} ({node['class_type']}): {error['message']}: {error['details']}"
+        for node_id, node in nodes.items()
+        for error in node["errors"]
+    )
 
 
 def _reasons(messages: list) -> str:

@@ -182,8 +182,8 @@ class PreviewAny(io.ComfyNode):
 
     @classmethod
     def execute(cls, source=None):
-        text = source if isinstance(source, str) else json.dumps(source, default=str)
-        return io.NodeOutput(ui={"text": (text,)})
+        plain = isinstance(source, dict | list | bool | int | float)
+        return io.NodeOutput(ui={"text": (json.dumps(source, default=str) if plain else str(source),)})
 
 
 class MaskToImage(io.ComfyNode):

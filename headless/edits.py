@@ -50,20 +50,25 @@ def find_node(prompt: Prompt, name: str) -> str:
 
 
 def resume_from(prompt: Prompt, name: str, info: dict[str, Any]) -> Prompt:
-    """Set the input ``resume`` of every loop in the workflow to a world file, named as the nodes read it.
+    """Set the input ``resume`` of the workflow's loop to a world file, named as the nodes read it.
+
+    A loop without memory (the baseline of a report) is passed over where there is another: the file is not its own.
 
     Raises:
-        WorkflowError: No node of the workflow can resume.
+        WorkflowError: No node of the workflow can resume, or several can.
     """
-    loops = [
-        node_id
-        for node_id, node in prompt.items()
-        if "resume" in inputs_of(info.get(node["class_type"], {"input": {}}))
-    ]
-    if not loops:
+    known = [node_id for node_id, node in prompt.items() if node["class_type"] in info]
+    loops = [node_id for node_id in known if "resume" in inputs_of(info[prompt[node_id]["class_type"]])]
+    own = [
+        node_id for node_id in loops if not str(prompt[node_id]["inputs"].get("memory", "")).startswith("off")
+    ] or loops
+    if not own:
         raise WorkflowError("--resume: no node of this workflow has an input `resume`; use ChunkLoopEnd or Rollout")
-    changed = {i: {**prompt[i], "inputs": {**prompt[i]["inputs"], "resume": name}} for i in loops}
-    return {**prompt, **changed}
+    if len(own) > 1:
+        listed = ", ".join(describe(prompt, node_id) for node_id in own)
+        raise WorkflowError(f"--resume: several loops could go on from {name}: {listed}. Use --set NODE.resume={name}")
+    node = prompt[own[0]]
+    return {**prompt, own[0]: {**node, "inputs": {**node["inputs"], "resume": name}}}
 
 
 def inside_name(file: Path, roots: list[Path]) -> str | None:

@@ -3,13 +3,13 @@
 OpenCV axes (+X right, +Y down, +Z forward). Pixel centres lie at +0.5: the image spans [0, W] x [0, H], cell i covers
 [i, i + 1), and K scales by the plain ratio of two grids. Depth is z-depth; 0 or non-finite means unknown.
 
-Every product here is an elementwise float32 multiply-add in one fixed order: no matmul, whose sums differ with batching,
-threads and TF32. A view projected alone equals the same view in a batch, to the bit.
+Every product here is an elementwise float32 multiply-add in one fixed order: no matmul, whose sums differ with
+batching, threads and TF32. A view projected alone equals the same view in a batch, to the bit.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Sequence
 
 import torch
 from torch import Tensor

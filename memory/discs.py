@@ -11,6 +11,9 @@ from .camera import Cameras, project_planar
 BLOCK = 16384  # elements a step: they stay in the cache of one core
 RANKS = (1 << 32) - 1  # the lower half of a key holds a rank, the upper half the bits of a positive float32 depth
 EMPTY = (1 << 63) - 1  # no point
+SURFACE = 0.05  # relative: discs this near in depth lie on one surface
+SLOPE = 3.5  # rise over run of the steepest surface that is still taken for one ...
+STEP = 0.25  # ... unless it rises by more than this share of its depth from one point to the next
 
 Radius = Callable[
     [Tensor, int], Tensor
@@ -28,6 +31,7 @@ class Discs:
 
     index: Tensor  # (n,) int64 which point each disc is, ascending
     depth: Tensor  # (n,) z of the centre
+    spacing: Tensor  # (n,) world units
     pixels: Tensor  # (E,) int64 flat pixel of each pair
     owners: Tensor  # (E,) int64 disc of each pair
     alpha: Tensor  # (E,) weight 1 - d²/r² in (0, 1]
@@ -79,7 +83,7 @@ def discs_of(planar: Tensor, spacing: Tensor, camera: Cameras, radius: Radius) -
             pixels.append(pixel.long())
             owners.append(block.index_select(0, owner))
             alphas.append(alpha.flatten().index_select(0, pair))
-    return Discs(index, z, torch.cat(pixels), torch.cat(owners), torch.cat(alphas), h, w)
+    return Discs(index, z, spacing[index], torch.cat(pixels), torch.cat(owners), torch.cat(alphas), h, w)
 
 
 def nearest_discs(discs: Discs, layers: int) -> Layers:
@@ -101,15 +105,18 @@ def nearest_discs(discs: Discs, layers: int) -> Layers:
     return found
 
 
-def surface_depth(discs: Discs, tolerance: float) -> Tensor:
-    """Depth (P,) of the frontmost surface, 0 where there is none.
+def surface_depth(discs: Discs) -> Tensor:
+    """Depth (P,) of the frontmost surface, 0 where there is none: the mean of its discs, weighted by alpha.
 
-    The mean, weighted by alpha, of the discs that lie within ``tolerance`` (relative) of the frontmost one.
+    Of the discs over a pixel those count that lie behind the frontmost by at most ``SURFACE`` (relative) or by what a
+    slope of ``SLOPE`` rises over their spacing: coarse points of one slanted surface lie far apart in depth.
     """
     size = discs.height * discs.width
     z = discs.depth.index_select(0, discs.owners)
     front = torch.full((size,), torch.inf).scatter_reduce_(0, discs.pixels, z, "amin")
-    surface = (z <= (front * (1 + tolerance)).index_select(0, discs.pixels)).nonzero()[:, 0]
+    rise = torch.minimum(SLOPE * discs.spacing, STEP * discs.depth)
+    reach = (discs.depth - rise).index_select(0, discs.owners)
+    surface = (torch.minimum(reach, z / (1 + SURFACE)) <= front.index_select(0, discs.pixels)).nonzero()[:, 0]
     pixels, weight = discs.pixels.index_select(0, surface), discs.alpha.index_select(0, surface).double()
     total = torch.bincount(pixels, weight, minlength=size)  # adds in the order of the pairs
     return (torch.bincount(pixels, weight * z[surface], minlength=size) / total.clamp(min=1e-30)).float()

@@ -90,8 +90,8 @@ def write_cameras(
 def path_from_cameras(cameras: Cameras, fps: float = 16.0, units: str = "world", name: str = "imported") -> CameraPath:
     """The few keys whose path follows cameras (T,), one a frame.
 
-    It stays within 0.1 % of the extent (or 1e-5), 0.05 degrees and 0.1 % of the zoom. Where that takes more keys than a
-    path holds, the tolerance grows. A path keeps no principal point and no pixel aspect: ``dropped_by_path`` tells.
+    It stays within 0.1 % of the extent (or 1e-5), 0.05 degrees and 0.1 % of the zoom, unless that takes more keys than
+    a path holds. A path keeps no principal point and no pixel aspect: ``dropped_by_path`` tells.
 
     Raises:
         ValueError: fewer than two cameras, or more than a path has frames.
@@ -103,7 +103,7 @@ def path_from_cameras(cameras: Cameras, fps: float = 16.0, units: str = "world",
     quaternions = quaternions_from_matrices(cameras.c2w[:, :3, :3].double())
     fov = (2 * (cameras.height / (2 * cameras.K[:, 1, 1].double())).atan()).rad2deg()
     reach = max(1e-3 * (positions - positions[0]).norm(dim=-1).max().item(), 1e-5)
-    tolerance, frames = 1.0, [0, len(cameras) - 1]
+    frames = [0, len(cameras) - 1]
     while True:
         keys = tuple(
             Keyframe(float(i), tuple(positions[i].tolist()), tuple(quaternions[i].tolist()), fov[i].item())
@@ -116,13 +116,11 @@ def path_from_cameras(cameras: Cameras, fps: float = 16.0, units: str = "world",
         moved = (baked.positions - positions).norm(dim=-1) / reach
         error = torch.maximum(torch.maximum(moved, turn / 0.05), (baked.vertical_fov / fov - 1).abs() / 1e-3)
         worst = [a + 1 + int(error[a + 1 : b].argmax()) for a, b in zip(frames, frames[1:]) if b > a + 1]
-        added = [frame for frame in worst if error[frame] > tolerance]
+        added = [frame for frame in worst if error[frame] > 1]
+        added = sorted(added, key=lambda frame: -error[frame])[: MAX_KEYS - len(frames)]
         if not added:
             return path
-        if len(frames) + len(added) > MAX_KEYS:
-            tolerance, frames = 2 * tolerance, [0, len(cameras) - 1]
-        else:
-            frames = sorted([*frames, *added])
+        frames = sorted([*frames, *added])
 
 
 def dropped_by_path(cameras: Cameras) -> tuple[str, ...]:
@@ -200,7 +198,7 @@ def _read_json(text: str, path: Path, height: int, width: int) -> Imported:
     if record.get("format") != "spatial-memory-cameras":
         cameras = CameraPath.from_json(text).bake(height, width)
         return Imported(cameras, (f"a path in our JSON, baked at {height} x {width} pixels with a scene unit of 1",))
-    frames, grid = record.get("frames"), [record.get("height"), record.get("width")]
+    frames, grid = record.get("frames"), tuple(record.get(side, 0) for side in ("height", "width"))
     if not isinstance(frames, list) or not all(type(x) is int and 0 < x <= 65536 for x in grid):
         raise ValueError(f"height and width are {grid}, frames {type(frames).__name__}; expected two counts and a list")
     _check_count(len(frames))

@@ -1,14 +1,14 @@
-"""The latent grid of a codec: which latent stands for which frames and pixels. The only place that divides by strides."""
+"""The latent grid of a codec: which latent stands for which frames and pixels. Only here strides divide."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class LatentGrid:
-    """A causal video codec's grid: ``num_frames = 1 + temporal * (n - 1)``, one cell per ``spatial`` x ``spatial`` pixels.
+    """A causal video codec's grid: ``num_frames = 1 + temporal * (n - 1)``, ``spatial`` x ``spatial`` cells.
 
-    Latent i stands for pixel frame ``temporal * i`` and uses that frame's camera; latent 0 covers one frame, every other
-    one the ``temporal`` frames that end there. ``patch`` is what the transformer folds into one token, in cells.
+    Latent i stands for pixel frame ``temporal * i`` and uses that frame's camera; latent 0 covers one frame, every
+    other one the ``temporal`` frames that end there. ``patch``: what the transformer folds into one token, in cells.
     """
 
     channels: int
@@ -25,7 +25,8 @@ class LatentGrid:
         if num_frames < 1 or (num_frames - 1) % self.temporal:
             low = 1 + max(0, (num_frames - 1) // self.temporal) * self.temporal
             raise ValueError(
-                f"num_frames is {num_frames}, expected 1 + {self.temporal} n; the nearest are {low} and {low + self.temporal}"
+                f"num_frames is {num_frames}, expected 1 + {self.temporal} n; "
+                f"the nearest are {low} and {low + self.temporal}"
             )
         return 1 + (num_frames - 1) // self.temporal
 

@@ -210,8 +210,8 @@ def check_path(path: CameraPath) -> None:
 
 def quantised(pose: Vector) -> Vector:
     """A pose to 1e-6, its quaternion canonical in sign and renormalised."""
-    x, y, z, *q, fov = (round(number, 6) + 0.0 for number in pose)  # + 0.0: no negative zero
-    return (x, y, z, *normalised(canonical(tuple(q))), fov)
+    x, y, z, qw, qx, qy, qz, fov = (round(number, 6) + 0.0 for number in pose)  # + 0.0: no negative zero
+    return (x, y, z, *normalised(canonical((qw, qx, qy, qz))), fov)
 
 
 def _cameras(poses: tuple[Vector, ...], height: int, width: int, scale: float) -> Cameras:

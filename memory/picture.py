@@ -1,7 +1,7 @@
 """A picture of a camera path: from above, from the side, and how fast it moves and turns.
 
-Both views have one scale, so that lengths compare. The path is coloured by speed, keys carry their frusta, and the points
-of a memory lie under it as faint dots.
+Both views have one scale, so that lengths compare. The path is coloured by speed, keys carry their frusta, and the
+points of a memory lie under it as faint dots.
 """
 
 import math
@@ -15,7 +15,7 @@ from .cloud import SpatialMemory
 from .path import CameraPath
 from .quaternion import matrices_from_quaternions
 
-WIDTH, HEIGHT, FINE = 1280, 760, 2  # drawn FINE times larger, then reduced: smooth lines
+WIDTH, HEIGHT, FINE = 1280, 760, 3  # drawn FINE times larger, then reduced: smooth lines
 BACKGROUND, PANEL, GRID, TEXT, FAINT = (15, 17, 23), (22, 25, 33), (40, 45, 58), (222, 227, 237), (134, 143, 161)
 START, END, TURN = (94, 226, 142), (255, 104, 104), (167, 139, 250)
 SPEEDS = ((64, 124, 255), (48, 190, 220), (120, 220, 120), (252, 204, 70), (255, 116, 66))
@@ -59,7 +59,7 @@ def draw_path(path: CameraPath, memory: SpatialMemory | None = None) -> Tensor:
     fonts = {size: ImageFont.load_default(size * FINE) for size in (12, 13, 15, 22)}
 
     top_box, side_box, curve_box = _box(24, 76, 740, 520), _box(756, 76, 1256, 520), _box(24, 536, 1256, 736)
-    views, reach = _views(positions, rotations, dots, top_box, side_box)
+    views, reach = _views(positions, rotations, float(poses.vertical_fov.max()), dots, top_box, side_box)
     for box in (top_box, side_box, curve_box):
         draw.rounded_rectangle(box, radius=10 * FINE, fill=PANEL)
     for view in views:
@@ -100,12 +100,12 @@ def _dots(path: CameraPath, memory: SpatialMemory | None) -> tuple[np.ndarray, n
 
 
 def _views(
-    positions: np.ndarray, rotations: np.ndarray, dots: np.ndarray, top: Box, side: Box
+    positions: np.ndarray, rotations: np.ndarray, fov: float, dots: np.ndarray, top: Box, side: Box
 ) -> tuple[tuple[_View, _View], float]:
     """The two views at one scale, and how long a frustum is drawn, in path units."""
     extent = max(float(np.ptp(positions, axis=0).max()), 1e-6)
     reach = 0.16 * max(extent, 0.2 if len(dots) == 0 else 0.0) if extent > 1e-3 else 0.4
-    seen = [positions, positions + 1.3 * reach * rotations[:, :, 2]]
+    seen = [positions, *(positions + reach * corner @ rotations.transpose(0, 2, 1) for corner in _corners(fov))]
     low, high = np.concatenate(seen).min(axis=0), np.concatenate(seen).max(axis=0)
     if len(dots):
         near, far = np.quantile(dots, [0.03, 0.97], axis=0)
@@ -132,16 +132,16 @@ def _grid(draw, view: _View, font) -> None:
         for i in range(first, math.floor((view.centre[axis] + half) / step) + 1):
             offset = view.scale * sign * (i * step - view.centre[axis])
             at = (low + high) / 2 + (offset if along_x else -offset)
-            if not low + 30 * FINE < at < high - 30 * FINE:
+            if not low + (30 if along_x else 56) * FINE < at < high - 30 * FINE:
                 continue
-            label, colour = f"{i * step:.6g}", GRID if i else (66, 74, 94)
+            label, colour = f"{sign * i * step if i else 0:.6g}", GRID if i else (66, 74, 94)
             line = (at, top, at, bottom) if along_x else (left, at, right, at)
             draw.line(line, fill=colour, width=FINE)
             where = (at, bottom - 8 * FINE) if along_x else (left + 8 * FINE, at)
             draw.text(where, label, font=font, fill=FAINT, anchor="ms" if along_x else "lm")
     names = {0: "right", 1: "up", 2: "forward"}
-    draw.text((right - 10 * FINE, bottom - 22 * FINE), names[view.right[0]] + " →", font=font, fill=FAINT, anchor="rs")
-    draw.text((left + 10 * FINE, top + 46 * FINE), "↑ " + names[view.up[0]], font=font, fill=FAINT, anchor="ls")
+    draw.text((right - 10 * FINE, bottom - 22 * FINE), names[view.right[0]], font=font, fill=FAINT, anchor="rs")
+    draw.text((left + 10 * FINE, top + 48 * FINE), names[view.up[0]], font=font, fill=FAINT, anchor="ls")
 
 
 def _with_dots(panel, view: _View, dots: np.ndarray, tints: np.ndarray):
@@ -149,11 +149,11 @@ def _with_dots(panel, view: _View, dots: np.ndarray, tints: np.ndarray):
     from PIL import Image
 
     pixels = np.array(panel).astype(np.float32)
-    at = np.floor(view.at(dots)).astype(int) - np.array(view.box[:2])
+    at = np.floor(np.clip(view.at(dots), -1, 1e6)).astype(int) - np.array(view.box[:2])
     inside = ((at >= 4) & (at < np.array([pixels.shape[1] - 4, pixels.shape[0] - 4]))).all(axis=-1)
     at, tints = at[inside], tints[inside]
-    for dx, dy in ((0, 0), (1, 0), (0, 1), (1, 1)):
-        pixels[at[:, 1] + dy, at[:, 0] + dx] = 0.55 * pixels[at[:, 1] + dy, at[:, 0] + dx] + 0.45 * tints
+    for dx, dy in ((x, y) for x in range(FINE) for y in range(FINE)):
+        pixels[at[:, 1] + dy, at[:, 0] + dx] = 0.5 * pixels[at[:, 1] + dy, at[:, 0] + dx] + 0.5 * tints
     return Image.fromarray(pixels.astype(np.uint8))
 
 
@@ -161,14 +161,17 @@ def _frusta(draw, view: _View, path: CameraPath, positions: np.ndarray, rotation
     keys = [key for key in path.keyframes if key.frame <= path.num_frames - 1]
     for key in keys[:: math.ceil(len(keys) / MAX_FRUSTA)]:
         frame = round(key.frame)
-        tall = math.tan(math.radians(key.vertical_fov) / 2)
-        corners = np.array([[x * ASPECT * tall, y * tall, 1.0] for x, y in ((-1, -1), (1, -1), (1, 1), (-1, 1))])
-        ends = view.at(positions[frame] + reach * corners @ rotations[frame].T)
+        ends = view.at(positions[frame] + reach * _corners(key.vertical_fov) @ rotations[frame].T)
         eye = view.at(positions[frame])
         colour = _mix(START, END, frame / (path.num_frames - 1), 0.62)
         for i in range(4):
             draw.line([tuple(eye), tuple(ends[i])], fill=colour, width=FINE)
             draw.line([tuple(ends[i]), tuple(ends[(i + 1) % 4])], fill=colour, width=FINE)
+
+
+def _corners(vertical_fov: float) -> np.ndarray:  # (4, 3) of the image at depth 1, camera axes
+    tall = math.tan(math.radians(vertical_fov) / 2)
+    return np.array([[x * ASPECT * tall, y * tall, 1.0] for x, y in ((-1, -1), (1, -1), (1, 1), (-1, 1))])
 
 
 def _track(draw, view: _View, positions: np.ndarray, speed: np.ndarray) -> None:
@@ -181,22 +184,14 @@ def _track(draw, view: _View, positions: np.ndarray, speed: np.ndarray) -> None:
 
 def _ends(draw, view: _View, positions: np.ndarray, font) -> None:
     first, last = view.at(positions[[0, -1]])
-    together = float(np.hypot(*(first - last))) < 14 * FINE
-    marks = [(first, START, "start = end" if together else "start", 6), (last, END, "" if together else "end", 6)]
-    if together:
-        marks = [marks[1][:3] + (9,), marks[0]]
-    for (x, y), colour, label, radius in marks:
+    together = float(np.linalg.norm(positions[0] - positions[-1])) * view.scale < 14 * FINE
+    marks = [(last, END, "" if together else "end", 9 if together else 6, -22)]
+    marks += [(first, START, "start = end" if together else "start", 6, 22)]
+    for (x, y), colour, label, radius, below in marks:
         r = radius * FINE
         draw.ellipse((x - r, y - r, x + r, y + r), fill=colour, outline=PANEL, width=FINE)
-        draw.text(
-            (x, y + (radius + 16) * FINE),
-            label,
-            font=font,
-            fill=colour,
-            anchor="mm",
-            stroke_width=FINE,
-            stroke_fill=PANEL,
-        )
+        where, edge = (x, y + below * FINE), {"stroke_width": FINE, "stroke_fill": PANEL}
+        draw.text(where, label, font=font, fill=colour, anchor="mm", **edge)
 
 
 def _curves(draw, box: Box, path: CameraPath, speed: np.ndarray, turn: np.ndarray, fonts) -> None:
@@ -214,12 +209,13 @@ def _curves(draw, box: Box, path: CameraPath, speed: np.ndarray, turn: np.ndarra
             x, r = left + (right - left) * key.frame / last, 4 * FINE
             draw.polygon([(x, bottom - r), (x + r, bottom), (x, bottom + r), (x - r, bottom)], fill=TEXT)
     fastest, quickest = _ceiling(speed), _ceiling(turn)
-    x = left + (right - left) * (np.arange(last) + 0.5) / last
+    across = left + (right - left) * (np.arange(last) + 0.5) / last
     for values, limit, width, colour in ((turn, quickest, 2, TURN), (speed, fastest, 3, None)):
-        y = bottom - (bottom - top) * values / limit
+        height = bottom - (bottom - top) * values / limit
         for i in range(last - 1):
             shade = colour or _heat((values[i] + values[i + 1]) / 2 / max(float(values.max()), 1e-9))
-            draw.line([(x[i], y[i]), (x[i + 1], y[i + 1])], fill=shade, width=width * FINE)
+            line = [(across[i], height[i]), (across[i + 1], height[i + 1])]
+            draw.line(line, fill=shade, width=width * FINE)
     for limit, at, anchor, colour in (
         (fastest, left - 8 * FINE, "rm", SPEEDS[-1]),
         (quickest, right + 8 * FINE, "lm", TURN),
@@ -248,13 +244,17 @@ def _heading(draw, path: CameraPath, positions: np.ndarray, turn: np.ndarray, fo
 
 def _round_step(least: float) -> float:
     """The smallest of 1, 2, 5 times a power of ten that is at least ``least``."""
+    return _round_up(least, (1, 2, 5, 10))
+
+
+def _round_up(least: float, steps: tuple[float, ...]) -> float:
     power = 10 ** math.floor(math.log10(least))
-    return next(m * power for m in (1, 2, 5, 10) if m * power >= least * (1 - 1e-9))
+    return next(m * power for m in steps if m * power >= least * (1 - 1e-9))
 
 
 def _ceiling(values: np.ndarray) -> float:
     """A round number above all values; 1 where nothing moves."""
-    return _round_step(1.05 * float(values.max())) if values.max() > 1e-6 else 1.0
+    return _round_up(1.05 * float(values.max()), (1, 1.2, 1.6, 2, 3, 4, 6, 8, 10)) if values.max() > 1e-6 else 1.0
 
 
 def _mix(a: Colour, b: Colour, part: float, strength: float = 1.0) -> Colour:

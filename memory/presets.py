@@ -63,16 +63,18 @@ def orbit(num_frames: int, amount: float = 360.0, fps: float = 16.0, vertical_fo
 
 def arc(num_frames: int, amount: float = 30.0, fps: float = 16.0, vertical_fov: float = 50.0) -> CameraPath:
     """Swing to the right about the point ahead by ``amount`` degrees and keep looking at it."""
-    return _path("arc", _around(amount, 1.0), max(2, _parts(amount)), num_frames, fps, vertical_fov)
+    return _path("arc", _around(amount, 1.0), 2 + _parts(amount), num_frames, fps, vertical_fov)
 
 
 def spiral(num_frames: int, amount: float = 0.3, fps: float = 16.0, vertical_fov: float = 50.0) -> CameraPath:
     """Wind outwards to a radius of ``amount`` units in one turn and a half, looking at the point ahead."""
 
     def shape(s: float) -> tuple[tuple[float, float, float], Quaternion]:
-        return _facing_point(amount * s * math.sin(3 * math.pi * s), amount * s * (math.cos(3 * math.pi * s) - 1) / 2)
+        turn = 3 * math.pi * s**0.6  # about as much way in every part of the progress
+        radius = amount * s**0.6
+        return _facing_point(radius * math.cos(turn), -radius * math.sin(turn))
 
-    return _path("spiral", shape, 12, num_frames, fps, vertical_fov)
+    return _path("spiral", shape, 16, num_frames, fps, vertical_fov)
 
 
 def figure_eight(num_frames: int, amount: float = 0.3, fps: float = 16.0, vertical_fov: float = 50.0) -> CameraPath:
@@ -86,11 +88,11 @@ def figure_eight(num_frames: int, amount: float = 0.3, fps: float = 16.0, vertic
 
 def push_in(num_frames: int, amount: float = 0.4, fps: float = 16.0, vertical_fov: float = 50.0) -> CameraPath:
     """Move forward by ``amount`` units in three quarters of the time, then rest there."""
-    frames = _frames(4, num_frames)
+    end = num_frames - 1
     keys = (
-        Keyframe(frames[0], (0.0, 0.0, 0.0), LEVEL, vertical_fov, "ease_in_out"),
-        Keyframe(frames[3], (0.0, 0.0, amount), LEVEL, vertical_fov),
-        Keyframe(frames[4], (0.0, 0.0, amount), LEVEL, vertical_fov),
+        Keyframe(0.0, (0.0, 0.0, 0.0), LEVEL, vertical_fov, "ease_in_out"),
+        Keyframe(round(0.75 * end) if end > 2 else 0.75 * end, (0.0, 0.0, amount), LEVEL, vertical_fov, "ease_in_out"),
+        Keyframe(float(end), (0.0, 0.0, amount), LEVEL, vertical_fov),
     )
     return CameraPath(keys, num_frames, fps, name="push_in")
 
@@ -106,14 +108,14 @@ def out_and_back(num_frames: int, amount: float = 0.35, fps: float = 16.0, verti
     if not -1 <= amount <= 1:
         raise ValueError(f"amount is {amount}, expected -1 to 1: the arc has radius 1 and reaches no further sideways")
     shape = _around(math.degrees(math.asin(amount)), 1.2)
-    frames = _frames(8, num_frames)
-    out = [_eased(shape, frames[i], (num_frames - 1) / 2, vertical_fov, i, 4) for i in range(5)]
+    end = num_frames - 1
+    *out, turn = _eased_keys(shape, 4, end / 2, vertical_fov)
     back = [
-        replace(key, frame=num_frames - 1 - key.frame, easing=REVERSED.get(before.easing, before.easing))
-        for before, key in zip([out[-1], *out], out)
+        replace(key, frame=end - key.frame, easing=REVERSED.get(before.easing, "linear"))
+        for before, key in zip([turn, *out], out)
     ]
-    turn = replace(out[4], easing=REVERSED.get(out[3].easing, out[3].easing))
-    return CameraPath((*out[:4], turn, *back[3::-1]), num_frames, fps, loop=True, name="out_and_back")
+    turn = replace(turn, easing=REVERSED.get(out[-1].easing, "linear"))
+    return CameraPath((*out, turn, *back[::-1]), num_frames, fps, loop=True, name="out_and_back")
 
 
 PRESETS: dict[str, Callable[..., CameraPath]] = {
@@ -159,8 +161,10 @@ def _yaw(degrees: float) -> Quaternion:
 
 
 def _parts(degrees: float) -> int:
-    """Segments of at most 45 degrees, so that no turn is ambiguous and arcs stay round."""
-    return max(1, math.ceil(abs(degrees) / 45))
+    """Segments of at most 24 degrees, so that arcs stay round."""
+    if not abs(degrees) <= 5400:
+        raise ValueError(f"amount is {degrees}, expected at most 5400 degrees (15 turns)")
+    return max(1, math.ceil(abs(degrees) / 24))
 
 
 def _around(degrees: float, turning: float) -> Shape:
@@ -179,31 +183,31 @@ def _facing_point(x: float, y: float) -> tuple[tuple[float, float, float], Quate
     return (x, y, 0.0), multiply(_yaw(-math.degrees(math.atan2(x, 1.0))), from_axis((1.0, 0.0, 0.0), up))
 
 
-def _frames(parts: int, num_frames: int) -> list[float]:
-    """parts + 1 frames from 0 to the last, whole where that leaves them apart, mirrored to the bit."""
-    end, grid = num_frames - 1, 1 if num_frames > 2 * parts else 1024
-    half = [round(end * grid * i / parts) / grid for i in range(parts // 2 + 1)]
-    if parts % 2 == 0:
-        half[-1] = end / 2
-        return half + [end - frame for frame in half[-2::-1]]
-    return half + [end - frame for frame in half[::-1]]
+def _eased_keys(shape: Shape, parts: int, duration: float, vertical_fov: float) -> list[Keyframe]:
+    """parts + 1 keys at equal progress along ``shape``, at the frames where a movement from rest to rest passes them.
 
-
-def _eased(shape: Shape, frame: float, duration: float, vertical_fov: float, index: int, parts: int) -> Keyframe:
-    """Key ``index`` of a movement of ``parts`` segments that starts and ends at rest after ``duration`` frames."""
-    u = frame / duration
-    position, rotation = shape(u * u * (3 - 2 * u))
-    first, final = index == 0, index == parts - 1
-    easing = "ease_in_out" if first and final else "ease_in" if first else "ease_out" if final else "linear"
-    x, y, z = (round(number, 6) + 0.0 for number in position)
-    w, i, j, k = (round(number, 9) + 0.0 for number in rotation)
-    return Keyframe(float(frame), (x, y, z), (w, i, j, k), vertical_fov, easing)
+    Progress follows 3 u^2 - 2 u^3 over ``duration`` frames; keys lie on whole frames where there are enough.
+    """
+    if not duration > 0:
+        raise ValueError("num_frames is below 2, the fewest that a movement takes")
+    grid = 1 if duration > 2 * parts else 1024
+    keys = []
+    for i in range(parts + 1):
+        u = 0.5 - math.sin(math.asin(1 - 2 * i / parts) / 3)  # the inverse of 3 u^2 - 2 u^3
+        frame = round(u * duration * grid) / grid if i < parts else float(duration)
+        u = frame / duration
+        position, rotation = shape(u * u * (3 - 2 * u))
+        x, y, z = (round(number, 6) + 0.0 for number in position)
+        qw, qx, qy, qz = (round(number, 9) + 0.0 for number in rotation)
+        first, final = i == 0, i == parts - 1
+        easing = "ease_in_out" if first and final else "ease_in" if first else "ease_out" if final else "linear"
+        keys.append(Keyframe(frame, (x, y, z), (qw, qx, qy, qz), vertical_fov, easing))
+    return keys
 
 
 def _path(name: str, shape: Shape, parts: int, num_frames: int, fps: float, vertical_fov: float) -> CameraPath:
-    frames = _frames(parts, num_frames)
-    keys = tuple(_eased(shape, frame, num_frames - 1, vertical_fov, i, parts) for i, frame in enumerate(frames))
-    return CameraPath(keys, num_frames, fps, name=name)
+    keys = _eased_keys(shape, parts, float(num_frames - 1), vertical_fov)
+    return CameraPath(tuple(keys), num_frames, fps, name=name)
 
 
 def _ending_at_start(path: CameraPath) -> CameraPath:

@@ -19,7 +19,7 @@ def load_record(text: str, what: str, version: int) -> dict:
 
     try:
         record = json.loads(text, parse_constant=refuse)
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise ValueError(f"the {what} is no JSON: {error}") from error
     except RecursionError as error:
         raise ValueError(f"the {what} is nested too deeply to be one") from error
@@ -57,5 +57,5 @@ def number(value: object, what: str) -> float:
 
 def _short(value: object) -> str:
     """What a value looks like, cut to a length that fits a message."""
-    text = f"{value:.6g}" if isinstance(value, (int, float)) and not isinstance(value, bool) else repr(value)
+    text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."

@@ -32,9 +32,10 @@ class Readout:
     winner: Tensor  # (V, h, w) int64 index of the nearest point in memory.points, -1 at holes
 
 
-def adaptive(factor: float = 1.0, least: float = 0.75, most: float = 1 / 16) -> Radius:
+def adaptive(factor: float = 1.3, least: float = 0.75, most: float = 1 / 16) -> Radius:
     """Discs as wide as ``factor`` times the spacing of their points, seen from the target: surfaces stay closed.
 
+    Narrower ones leave gaps where a surface is stretched, wider ones blur and use up the five layers at their rims.
     ``least`` in pixels (below 0.71 a disc can miss every pixel centre), ``most`` as a share of the short side.
     """
     return lambda spacing, short_side: (factor * spacing).clamp(least, max(least, most * short_side))
@@ -103,10 +104,8 @@ def read(memory: "SpatialMemory", cameras: Cameras) -> Readout:
     return splat_nearest(memory, cameras) if memory.kind == "latent" else splat_discs(memory, cameras)
 
 
-def render_depth(memory: "SpatialMemory", cameras: Cameras, tolerance: float = 0.05) -> tuple[Tensor, Tensor]:
-    """Dense depth of a memory of either kind: every point covers its footprint.
-
-    A pixel averages the discs that lie within ``tolerance`` (relative) of the frontmost: one surface.
+def render_depth(memory: "SpatialMemory", cameras: Cameras) -> tuple[Tensor, Tensor]:
+    """Dense depth of a memory of either kind: every point covers its footprint, one surface a pixel.
 
     Returns:
         depth (V, H, W), 0 where unknown, and known (V, H, W) bool.
@@ -115,8 +114,8 @@ def render_depth(memory: "SpatialMemory", cameras: Cameras, tolerance: float = 0
     spacing = memory.spacing if order is None else memory.spacing[order]
     depth = torch.zeros(len(cameras), cameras.height, cameras.width)
     for view in range(len(cameras)):
-        discs = discs_of(planar, spacing, cameras[view], adaptive(0.75, most=1 / 8))
-        depth[view] = surface_depth(discs, tolerance).view(cameras.height, cameras.width)
+        discs = discs_of(planar, spacing, cameras[view], adaptive(1.0, most=1 / 4))
+        depth[view] = surface_depth(discs).view(cameras.height, cameras.width)
     return depth, depth > 0
 
 

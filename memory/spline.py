@@ -1,13 +1,13 @@
 """The curve through a path's keyframes, one frame at a time, in float64.
 
 Positions follow a cubic Hermite spline, rotations the same curve on unit quaternions (Bezier by slerps), the field of
-view a third. A slope at a key is that of the parabola through the key and its two neighbours, so an edit moves four
-segments at most, and it is never longer than three times the shorter chord, so the camera does not swing out where
-speeds change, and two equal keys are a pause. A key at which the camera comes to rest (``ease_out`` before it or
-``ease_in`` after it) parts the spline: what is appended behind such a key changes nothing before it.
+view a third. The slope at a key depends on its two neighbours alone, so an edit moves four segments at most. Its speed
+is weighed by time and its direction by length, so re-timing keeps the shape, and it is at most three times the slower
+chord's, so the camera does not swing out where speeds change, and two equal keys are a pause. Where an easing asks for
+rest the slope is zero, and the key parts the spline: what is appended behind a key that the camera eases into changes
+nothing before it.
 
-Shape and timing are apart: an easing warps the time inside one segment and leaves the curve alone. Every formula is
-symmetric in the two ends of a segment, so a mirrored path gives mirrored bits.
+Every formula is symmetric in the two ends of a segment, so a mirrored path gives mirrored bits.
 """
 
 import math
@@ -27,12 +27,12 @@ from .quaternion import (
     slerp,
 )
 
-# Each easing maps (u, v = 1 - u) to that pair at the warped time. Its slope is 0 at an eased end, 1 at a linear one.
-EASINGS: dict[str, Callable[[float, float], tuple[float, float]]] = {
-    "linear": lambda u, v: (u, v),
-    "ease_in": lambda u, v: (u * u * (1 + v), v * (1 + u * v)),
-    "ease_out": lambda u, v: (u * (1 + u * v), v * v * (1 + u)),
-    "ease_in_out": lambda u, v: (u * u * (1 + 2 * v), v * v * (1 + 2 * u)),
+# For the segment that leaves a key: does the camera start from rest at the key, does it come to rest at the next one?
+EASINGS = {
+    "linear": (False, False),
+    "ease_in": (True, False),
+    "ease_out": (False, True),
+    "ease_in_out": (True, True),
 }
 
 
@@ -65,7 +65,7 @@ def evaluate(keys: Sequence[Keyframe], num_frames: int, loop: bool, tension: flo
     for frame in range(num_frames):
         i = min(bisect_right(times, frame), len(keys) - 1) - 1
         a, b, h = keys[i], keys[i + 1], times[i + 1] - times[i]
-        u, v = EASINGS[a.easing]((frame - times[i]) / h, (times[i + 1] - frame) / h)
+        u, v = (frame - times[i]) / h, (times[i + 1] - frame) / h
         place = _hermite(a.position, b.position, *position[i], h, u, v)
         turn = _hermite_rotation(q[i], q[i + 1], *spin[i], h, u, v)
         low, high = sorted((a.vertical_fov, b.vertical_fov))
@@ -81,40 +81,52 @@ def _tangents(
     last = len(keys) - 1
     span = [b.frame - a.frame for a, b in zip(keys, keys[1:])]
 
-    def rests(i: int) -> bool:
-        if i in (0, last) and not loop:
-            return True
-        before, after = keys[(i or last) - 1].easing, keys[i % last].easing
-        return before in ("ease_out", "ease_in_out") or after in ("ease_in", "ease_in_out")
+    def rests(i: int) -> bool:  # the easings on both sides have a say; an open path has one side at its ends
+        starts = EASINGS[keys[i % last].easing][0] and (i < last or loop)
+        stops = EASINGS[keys[(i or last) - 1].easing][1] and (i > 0 or loop)
+        return starts or stops
 
-    def chords(i: int) -> tuple[Vector, Vector, float, float]:  # slope in, slope out, and their spans
+    def slope(i: int) -> Vector | None:  # at key i, or nothing at an open end
+        if rests(i):
+            return tuple(0.0 for _ in delta(0, 1))
+        if i in (0, last) and not loop:
+            return None
         before, after = (i or last) - 1, i % last
         into = tuple(-x / span[before] for x in delta(i or last, before))
-        return into, tuple(x / span[after] for x in delta(i % last, after + 1)), span[before], span[after]
+        out = tuple(x / span[after] for x in delta(after, after + 1))
+        return _passing(into, out, span[before], span[after])
 
-    def through(i: int) -> Vector:
-        into, out, h_in, h_out = chords(i)
-        slope = tuple((a * h_out + b * h_in) / (h_in + h_out) for a, b in zip(into, out))
-        return _shortened(slope, 3 * min(math.hypot(*into), math.hypot(*out)))
-
-    def at_end(chord: Vector, other: int) -> Vector:  # the parabola through the chord that has the other key's slope
-        if rests(other):
-            return chord
-        slope = tuple(2 * c - m for c, m in zip(chord, through(other)))
-        forward = sum(c * m for c, m in zip(chord, slope)) > 0
-        return _shortened(slope, 3 * math.hypot(*chord)) if forward else tuple(0.0 for _ in chord)
+    def at(i: int, chord: Vector, other: int) -> Vector:  # chord: the mean slope of the segment between i and other
+        own, far = slope(i), slope(other)
+        return own if own is not None else chord if far is None else _leaving(chord, far)
 
     ends = []
     for i in range(last):
-        start = at_end(tuple(x / span[i] for x in delta(i, i + 1)), i + 1) if rests(i) else through(i)
-        stop = at_end(tuple(-x / span[i] for x in delta(i + 1, i)), i) if rests(i + 1) else through(i + 1)
+        start = at(i, tuple(x / span[i] for x in delta(i, i + 1)), i + 1)
+        stop = at(i + 1, tuple(-x / span[i] for x in delta(i + 1, i)), i)
         ends.append((tuple((1 - tension) * x for x in start), tuple((1 - tension) * x for x in stop)))
     return ends
 
 
-def _shortened(vector: Vector, length: float) -> Vector:
-    norm = math.hypot(*vector)
-    return vector if norm <= length else tuple(x * (length / norm) for x in vector)
+def _passing(into: Vector, out: Vector, h_in: float, h_out: float) -> Vector:
+    """The slope at a key between two chords: their speeds weighed by time, their directions by length."""
+    fast_in, fast_out = math.hypot(*into), math.hypot(*out)
+    if min(fast_in, fast_out) < 1e-12:
+        return tuple(0.0 for _ in into)
+    long_in, long_out = fast_in * h_in, fast_out * h_out
+    speed = min((fast_in * h_out + fast_out * h_in) / (h_in + h_out), 3 * fast_in, 3 * fast_out)
+    part_in, part_out = speed * long_out / fast_in, speed * long_in / fast_out
+    return tuple((part_in * a + part_out * b) / (long_in + long_out) for a, b in zip(into, out))
+
+
+def _leaving(chord: Vector, far: Vector) -> Vector:
+    """The slope at an open end, so that the segment is as round as its other end: ``far`` mirrored in the chord."""
+    mean, speed = math.hypot(*chord), math.hypot(*far)
+    along = sum(c * m for c, m in zip(chord, far))
+    if along <= 0:  # the other end is at rest or turns back
+        return tuple(2 * c for c in chord) if mean else chord
+    scale = max(2 * mean - speed, 0.0) / speed
+    return tuple(scale * (2 * along / (mean * mean) * c - m) for c, m in zip(chord, far))
 
 
 def _hermite(a: Vector, b: Vector, slope_a: Vector, slope_b: Vector, h: float, u: float, v: float) -> Vector:

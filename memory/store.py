@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeGuard
 
 import torch
 from torch import Tensor
@@ -116,7 +116,7 @@ def load_tensors(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict]:
 
 def memory_to_tensors(memory: SpatialMemory, prefix: str) -> tuple[dict[str, Tensor], dict]:
     """A memory as named tensors, each name starting with ``prefix``, and what of it is no tensor, as JSON."""
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for i, o in enumerate(memory.observations):
         parts = {"points": o.points, "features": o.features, "cells": o.cells, "depth": o.depth}
         tensors |= {f"{prefix}{i:05d}.{name}": tensor for name, tensor in parts.items()}
@@ -192,7 +192,7 @@ def memory_from_tensors(tensors: Mapping[str, Tensor], record: dict, prefix: str
 
 def _bytes(tensor: Tensor) -> memoryview:
     """The raw bytes of a contiguous tensor, shared with it."""
-    return memoryview(tensor.reshape(-1).view(torch.uint8).numpy())
+    return tensor.reshape(-1).view(torch.uint8).numpy().data
 
 
 def _read_table(file: BinaryIO, path: Path, size: int) -> tuple[dict, int]:
@@ -232,12 +232,13 @@ def _check_metadata(metadata: object, path: Path) -> dict:
 
 
 def _check_entry(name: str, entry: object, path: Path) -> tuple[torch.dtype, list[int], tuple[int, int]]:
-    fields = [entry.get(key) if isinstance(entry, dict) else None for key in ("dtype", "shape", "data_offsets")]
-    dtype, shape, offsets = DTYPES.get(fields[0]) if isinstance(fields[0], str) else None, fields[1], fields[2]
-    if dtype is None:
-        raise ValueError(f"{path} holds {name} as {fields[0]!r}, expected one of {', '.join(DTYPES)}")
+    fields: dict = entry if isinstance(entry, dict) else {}
+    code, shape, offsets = fields.get("dtype"), fields.get("shape"), fields.get("data_offsets")
+    if not isinstance(code, str) or code not in DTYPES:
+        raise ValueError(f"{path} holds {name} as {code!r}, expected one of {', '.join(DTYPES)}")
     if not _whole(shape) or not _whole(offsets) or len(offsets) != 2 or len(shape) > 16:
         raise ValueError(f"{path} is damaged: {name} has shape {shape!r} and offsets {offsets!r}; use another copy")
+    dtype = DTYPES[code]
     nbytes = math.prod(shape) * dtype.itemsize
     if offsets[1] - offsets[0] != nbytes:
         raise ValueError(f"{path} is damaged: {name} of shape {shape} needs {nbytes} bytes, its offsets say {offsets}")
@@ -255,7 +256,7 @@ def _check_layout(spans: dict[str, tuple[int, int]], available: int, path: Path)
         raise ValueError(f"{path} holds {available} bytes of tensors, its header says {expected}: cut short or damaged")
 
 
-def _whole(values: object) -> bool:
+def _whole(values: object) -> TypeGuard[list[int]]:
     return isinstance(values, list) and all(type(x) is int and 0 <= x < 2**48 for x in values)
 
 

@@ -1,18 +1,19 @@
 """Released weights, read strictly: safetensors in the names they were published with, mapped to diffusers' names.
 
-A file loads whole or not at all: what is missing, what is left over and what has the wrong shape is listed. Known:
-Wan's own names (the DiT, VACE branches with and without prefixes, Mirage's nested ones), ComfyUI's prefix, diffusers'
-folders and shards, the Wan2.2 VAE. LoRAs are in ``lora.py``.
+A file loads whole or not at all: what is missing, what is left over and what has the wrong shape is listed. The names
+are in ``names.py``, LoRAs in ``lora.py``.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+from .names import transformer_name, vae_name
 
 if TYPE_CHECKING:
     from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from .transformer import SpatialTransformer
 
 State = dict[str, Tensor]
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class CheckpointError(ValueError):
@@ -115,74 +117,21 @@ def read_state(paths: Path | Sequence[Path]) -> State:
     return state
 
 
-# ---- the transformer and its branch
-
-_PREFIXES = ("model.diffusion_model.", "diffusion_model.", "module.", "model.", "generator.", "pipe.", "transformer.")
-_PREFIXES += ("dit.", "vace.", "state_dict.")
-_ROOTS = (
-    "blocks.", "vace_blocks.", "patch_embedding.", "vace_patch_embedding.", "text_embedding.", "time_embedding.",
-    "time_projection.", "head.", "condition_embedder.", "proj_out.", "scale_shift_table",
-)  # fmt: skip
-_WAN_NAMES = (  # in this order; norm2 and norm3 change places
-    (r"^head\.modulation$", "scale_shift_table"),
-    (r"^head\.head\.", "proj_out."),
-    (r"\.modulation$", ".scale_shift_table"),
-    (r"^time_embedding\.0\.", "condition_embedder.time_embedder.linear_1."),
-    (r"^time_embedding\.2\.", "condition_embedder.time_embedder.linear_2."),
-    (r"^text_embedding\.0\.", "condition_embedder.text_embedder.linear_1."),
-    (r"^text_embedding\.2\.", "condition_embedder.text_embedder.linear_2."),
-    (r"^time_projection\.1\.", "condition_embedder.time_proj."),
-    (r"\.norm3\.", ".norm2."),
-    (r"\.self_attn\.", ".attn1."),
-    (r"\.cross_attn\.", ".attn2."),
-    (r"\.(attn[12])\.([qkv])\.", r".\1.to_\2."),
-    (r"\.(attn[12])\.o\.", r".\1.to_out.0."),
-    (r"\.ffn\.0\.", ".ffn.net.0.proj."),
-    (r"\.ffn\.2\.", ".ffn.net.2."),
-    (r"\.before_proj\.", ".proj_in."),
-    (r"\.after_proj\.", ".proj_out."),
-)
-
-
-def strip_prefixes(name: str) -> str:
-    """The name as the network itself says it: nested prefixes gone, ``generator.vace.vace_blocks.0`` -> ``vace_blocks.0``.
-
-    A name that is no transformer's under any prefix comes back as it is, and a strict load reports it.
-    """
-    bare = name
-    while not bare.startswith(_ROOTS):
-        prefix = next((prefix for prefix in _PREFIXES if bare.startswith(prefix)), None)
-        if prefix is None:
-            return name
-        bare = bare[len(prefix) :]
-    return bare
-
-
-def wan_to_diffusers(name: str) -> str:
-    """Map one of Wan's own transformer names to diffusers'."""
-    for pattern, replacement in _WAN_NAMES:
-        name = re.sub(pattern, replacement, name)
-    return name
-
-
-def transformer_state(state: Mapping[str, Tensor]) -> State:
-    """A transformer's tensors, a branch's, or both, in any known spelling, under diffusers' names.
+def renamed(state: Mapping[str, Tensor], rule: Callable[[str], str]) -> State:
+    """The same tensors under the names that ``rule`` gives (``names.transformer_name`` or ``names.vae_name``).
 
     Raises:
-        CheckpointError: two names that mean one tensor, or weights in ComfyUI's scaled fp8, which are refused by name.
+        CheckpointError: two names that mean one tensor, or ComfyUI's scaled fp8, whose scales have no place here.
     """
     scaled = [name for name in state if name.endswith(("scaled_fp8", ".scale_weight", ".scale_input"))]
     if scaled:
         raise CheckpointError(f"scaled fp8 weights are not read ({scaled[0]}); use the fp16 or bf16 file")
-    bare = [(strip_prefixes(name), tensor) for name, tensor in state.items()]
-    # norm3 is diffusers' norm2 in Wan's names, so the two spellings must never be mixed up
-    wan = any(".self_attn." in name or name.startswith("time_embedding.") for name, _ in bare)
     mapped: State = {}
-    for name, tensor in bare:
-        name = wan_to_diffusers(name) if wan else name
-        if name in mapped:
-            raise CheckpointError(f"two tensors of the file mean {name}; it holds more than one network")
-        mapped[name] = tensor
+    for name, tensor in state.items():
+        known = rule(name)
+        if known in mapped:
+            raise CheckpointError(f"{name} is a second tensor for {known}: these files hold more than one network")
+        mapped[known] = tensor
     return mapped
 
 
@@ -200,8 +149,9 @@ def transformer_config(state: Mapping[str, Tensor], attention_head_dim: int = 12
         "vace_patch_embedding.weight",
         "proj_out.weight",
         "blocks.0.ffn.net.0.proj.weight",
+        "condition_embedder.text_embedder.linear_1.weight",
+        "condition_embedder.time_embedder.linear_1.weight",
     )
-    tell += ("condition_embedder.text_embedder.linear_1.weight", "condition_embedder.time_embedder.linear_1.weight")
     missing = tuple(name for name in tell if name not in state)
     if missing:
         hint = "not a Wan transformer with a control branch; give the base model and the branch together"
@@ -247,7 +197,7 @@ def load_transformer(
     Raises:
         CheckpointError: with the report, unless every tensor fits.
     """
-    state = transformer_state(read_state(paths))
+    state = renamed(read_state(paths), transformer_name)
     return transformer_from_state(state, transformer_config(state, attention_head_dim), dtype, _named(paths))
 
 
@@ -264,7 +214,7 @@ def transformer_from_state(
     return _assign(network, state, dtype, source)
 
 
-def _assign(network: nn.Module, state: Mapping[str, Tensor], dtype: torch.dtype | None, source: str) -> nn.Module:
+def _assign(network: Network, state: Mapping[str, Tensor], dtype: torch.dtype | None, source: str) -> Network:
     compare(source, state, network).check()
     exact = getattr(network, "_keep_in_fp32_modules", None) or ()
 
@@ -283,46 +233,15 @@ def _named(paths: Path | Sequence[Path]) -> str:
     return ", ".join(Path(path).name for path in ([paths] if isinstance(paths, (str, Path)) else paths))
 
 
-# ---- the Wan2.2 VAE
-
-_VAE_NAMES = (
-    (r"^conv1\.", "quant_conv."),
-    (r"^conv2\.", "post_quant_conv."),
-    (r"^(encoder|decoder)\.conv1\.", r"\1.conv_in."),
-    (r"^(encoder|decoder)\.head\.0\.", r"\1.norm_out."),
-    (r"^(encoder|decoder)\.head\.2\.", r"\1.conv_out."),
-    (r"\.middle\.0\.", ".mid_block.resnets.0."),
-    (r"\.middle\.1\.", ".mid_block.attentions.0."),
-    (r"\.middle\.2\.", ".mid_block.resnets.1."),
-    (r"\.downsamples\.(\d+)\.downsamples\.\d+\.(resample|time_conv)\.", r".down_blocks.\1.downsampler.\2."),
-    (r"\.downsamples\.(\d+)\.downsamples\.(\d+)\.", r".down_blocks.\1.resnets.\2."),
-    (r"\.upsamples\.(\d+)\.upsamples\.\d+\.(resample|time_conv)\.", r".up_blocks.\1.upsampler.\2."),
-    (r"\.upsamples\.(\d+)\.upsamples\.(\d+)\.", r".up_blocks.\1.resnets.\2."),
-    (r"\.residual\.0\.", ".norm1."),
-    (r"\.residual\.2\.", ".conv1."),
-    (r"\.residual\.3\.", ".norm2."),
-    (r"\.residual\.6\.", ".conv2."),
-    (r"\.shortcut\.", ".conv_shortcut."),
-)
-
-
-def vae_state(state: Mapping[str, Tensor]) -> State:
-    """A Wan2.2 VAE's tensors under diffusers' names, from its own names or diffusers'."""
-    bare = {name.removeprefix("vae."): tensor for name, tensor in state.items()}
-    if "quant_conv.weight" in bare:
-        return bare
-    mapped: State = {}
-    for name, tensor in bare.items():
-        for pattern, replacement in _VAE_NAMES:
-            name = re.sub(pattern, replacement, name)
-        mapped[name] = tensor
-    return mapped
-
-
 def vae_from_state(
-    state: Mapping[str, Tensor], dtype: torch.dtype | None = None, source: str = "the state dict"
+    state: Mapping[str, Tensor],
+    dtype: torch.dtype | None = None,
+    source: str = "the state dict",
+    settings: Mapping | None = None,
 ) -> "AutoencoderKLWan":
     """Build a VAE of the Wan2.2 kind around tensors under diffusers' names, strictly; widths are read off the shapes.
+
+    ``settings`` replaces entries of ``WAN22_VAE`` that leave no trace in the shapes, such as another VAE's statistics.
 
     Raises:
         CheckpointError: with the report; a Wan2.1 VAE (16 channels) is refused, its latents mean something else.
@@ -339,10 +258,10 @@ def vae_from_state(
         raise CheckpointError(f"{source} is a VAE of {channels} channels, expected 48: give wan2.2_vae.safetensors")
     widths = dict(
         base_dim=state["encoder.conv_in.weight"].shape[0],
-        decoder_base_dim=state["decoder.conv_in.weight"].shape[0] // WAN22_VAE["dim_mult"][-1],
+        decoder_base_dim=state["decoder.conv_in.weight"].shape[0] // 4,  # its widest level, dim_mult 4
     )
     with init_empty_weights():
-        vae = AutoencoderKLWan(**{**WAN22_VAE, **widths})
+        vae = AutoencoderKLWan(**{**WAN22_VAE, **widths, **(settings or {})})
     return _assign(vae, state, dtype, source)
 
 
@@ -352,4 +271,4 @@ def load_wan_vae(path: Path, dtype: torch.dtype | None = None) -> "AutoencoderKL
     Raises:
         CheckpointError: with the report, unless every tensor fits.
     """
-    return vae_from_state(vae_state(read_state(path)), dtype, _named(path))
+    return vae_from_state(renamed(read_state(path), vae_name), dtype, _named(path))

@@ -113,16 +113,29 @@ def decode_tail(codec: Codec, latents: Tensor, count: int, lead: int = 2) -> Ten
     return frames[codec.grid.num_frames(lead) :] if lead else frames
 
 
+class GroupNetwork(Protocol):
+    """A network that codes frames four by four, such as ``mini_codec.MiniCodecNetwork``."""
+
+    def encode_groups(self, groups: Tensor) -> Tensor:
+        """(B, 4, 3, H, W) -> (B, C, h, w)."""
+
+    def decode_groups(self, latents: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, 4, 3, H, W)."""
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Its weights, whose device and dtype say where it runs."""
+
+
 class MiniCodec:
     """The light codec that ships: each latent holds four frames by itself, latent 0 one frame four times.
 
-    ``network.encode_groups`` maps (B, 4, 3, H, W) to (B, C, h, w), ``network.decode_groups`` maps back. Latents are
-    coded one at a time, so that a frame's bits never depend on how much is coded at once. Raw equals model space.
+    Latents are coded one at a time, so that a frame's bits never depend on how much is coded at once. Raw equals model
+    space.
     """
 
     independent = True
 
-    def __init__(self, network: nn.Module, grid: LatentGrid = MINI_GRID, name: str = "mini") -> None:
+    def __init__(self, network: GroupNetwork, grid: LatentGrid = MINI_GRID, name: str = "mini") -> None:
         self.network = network
         self.grid = grid
         self.name = name

@@ -17,6 +17,21 @@ class Estimate(NamedTuple):
     confidence: Tensor  # (V, H, W) in [0, 1]
     sky: Tensor  # (V, H, W) bool, True = sky: no surface, never lifted
     metric: bool  # depth is in metres
+    dynamic: Tensor | None = None  # (V, H, W) bool, True = moves by itself; None = the provider does not say
+
+
+def may_be_remembered(found: Estimate, dynamic: Tensor | None, sky: Tensor | None) -> Tensor:
+    """What neither moves nor is sky: by the masks that are given, else by what the provider says.
+
+    Args:
+        dynamic, sky: (V, H, W) bool, True = moves, or is sky; None = not given.
+
+    Returns:
+        (V, H, W) bool, True = may be remembered.
+    """
+    moves = found.dynamic if dynamic is None else dynamic
+    skies = found.sky if sky is None else sky
+    return ~skies if moves is None else ~(skies | moves)
 
 
 class GeometryProvider(Protocol):

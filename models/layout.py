@@ -1,4 +1,4 @@
-"""How a backbone was trained to be driven: chunk length, history, references, control channels. Frozen, part of the world.
+"""How a backbone was trained to be driven: chunk length, history, references, control. Frozen, part of the world.
 
 Every branch and LoRA fixes these; changing one without retraining gives noise, so they travel with the weights and no
 node offers them as a choice.
@@ -32,9 +32,9 @@ def control_with_mask(readout: Tensor, known: Tensor) -> Tensor:
 class Layout:
     """What a backbone saw in training.
 
-    ``history``: ``overlap`` re-encodes the last ``history_frames`` frames as a clip of their own at the head of the window
-    (Spatia); ``preceding`` repeats the last latent as the first and appends the latents before it behind the target
-    (Mirage). ``codes``: references and memory are single-frame codes (``frames``) or latents of the stream (``stream``).
+    ``history``: ``overlap`` re-encodes the last ``history_frames`` frames as a clip of their own at the head of the
+    window (Spatia); ``preceding`` repeats the last latent as the first and appends the latents before it behind the
+    target (Mirage). ``codes``: references and memory are single-frame codes (``frames``) or latents of the stream.
     """
 
     name: str

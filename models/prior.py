@@ -23,9 +23,9 @@ def plain_velocity(output: Tensor, x: Tensor, sigma: Tensor | float, readout: Te
 def memory_posterior(x: Tensor, sigma: Tensor | float, readout: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of x0 given the noisy x, with the memory as the prior.
 
-    A known cell believes ``x0 ~ N(readout, KNOWN_STD^2)``, a hole ``x0 ~ N(0, 1)``. With ``x ~ N((1 - sigma) x0, sigma^2)``
-    the posterior is Gaussian. This is EDM's preconditioning (Karras et al. 2022, section 5) with a prior that differs from
-    cell to cell.
+    A known cell believes ``x0 ~ N(readout, KNOWN_STD^2)``, a hole ``x0 ~ N(0, 1)``. With
+    ``x ~ N((1 - sigma) x0, sigma^2)`` the posterior is Gaussian. This is EDM's preconditioning (Karras et al. 2022,
+    section 5) with a prior that differs from cell to cell.
 
     Args:
         x: (..., C, t, h, w) noisy latents; sigma broadcasts against it.

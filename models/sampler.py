@@ -7,6 +7,7 @@ sigmas), through diffusers' scheduler given the sigmas of the released code inst
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -130,7 +131,11 @@ def euler(sampling: Sampling) -> Iterator[tuple[float, float, Advance]]:
     even = np.linspace(1.0, 0.0, sampling.steps + 1)
     sigmas = sampling.shift * even / (1 + (sampling.shift - 1) * even)
     for sigma, after in zip(sigmas[:-1].tolist(), sigmas[1:].tolist()):
-        yield sigma, 1000.0 * sigma, lambda x, v, step=after - sigma: x + step * v
+        yield sigma, 1000.0 * sigma, partial(_euler_step, after - sigma)
+
+
+def _euler_step(step: float, x: Tensor, v: Tensor) -> Tensor:
+    return x + step * v
 
 
 def unipc(sampling: Sampling) -> Iterator[tuple[float, float, Advance]]:
@@ -142,12 +147,12 @@ def unipc(sampling: Sampling) -> Iterator[tuple[float, float, Advance]]:
     )
     scheduler.set_timesteps(sigmas=np.linspace(0.999, 0.0, sampling.steps + 1)[:-1])
     scheduler.set_begin_index(0)  # two early steps may share an integer timestep, which is how it would look itself up
+
+    def advance(at: Tensor, x: Tensor, v: Tensor) -> Tensor:
+        return scheduler.step(v[None], at, x[None], return_dict=False)[0][0]
+
     for sigma, timestep in zip(scheduler.sigmas.tolist(), scheduler.timesteps):
-        yield (
-            sigma,
-            float(timestep),
-            lambda x, v, at=timestep: scheduler.step(v[None], at, x[None], return_dict=False)[0][0],
-        )
+        yield sigma, float(timestep), partial(advance, timestep)
 
 
 SOLVERS: dict[str, Callable[[Sampling], Iterator[tuple[float, float, Advance]]]] = {"euler": euler, "unipc": unipc}

@@ -57,7 +57,7 @@ def rotate(x: Tensor, turns: Tensor) -> Tensor:
 class RotaryAttnProcessor(WanAttnProcessor):
     """Self-attention that turns pairs of channels as complex numbers: fast under autograd, on a CPU too."""
 
-    def __call__(
+    def __call__(  # type: ignore[override]  # rotary_emb is one complex table
         self,
         attn: WanAttention,
         hidden_states: Tensor,  # (B, tokens, D)
@@ -119,12 +119,13 @@ class SpatialBlock(WanTransformerBlock):
 class SpatialBranchBlock(WanVACETransformerBlock):
     """A block of the control branch on (B, F, cells, D) tokens: the branch goes on, and a hint leaves it."""
 
-    def forward(
+    def forward(  # type: ignore[override]
         self, x: Tensor, control: Tensor, context: Tensor, modulation: Tensor, rotary: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return the hint for the main stream and the branch's own tokens; the first block mixes in ``x``."""
         if self.proj_in is not None:
             control = self.proj_in(control) + x
+        assert self.proj_out is not None  # every block of the branch has one
         control = modulated_layers(self, control, context, modulation, rotary)
         return self.proj_out(control), control
 
@@ -193,12 +194,10 @@ class SpatialTransformer(WanVACETransformer3DModel):
         )
         del self.rope  # its positions start at 0; ours are in rotary_table
         # The modules stay diffusers' own, only their forward differs: no second set of weights is ever made.
-        for block in self.blocks:
-            block.__class__ = SpatialBlock
-            block.attn1.set_processor(RotaryAttnProcessor())
-        for block in self.vace_blocks:
-            block.__class__ = SpatialBranchBlock
-            block.attn1.set_processor(RotaryAttnProcessor())
+        for module in self.modules():
+            if isinstance(module, (WanTransformerBlock, WanVACETransformerBlock)):
+                module.__class__ = SpatialBlock if isinstance(module, WanTransformerBlock) else SpatialBranchBlock
+                module.attn1.set_processor(RotaryAttnProcessor())  # type: ignore[arg-type]
 
     def forward(
         self,
@@ -218,9 +217,9 @@ class SpatialTransformer(WanVACETransformer3DModel):
         """
         batch, _, frames, height, width = hidden_states.shape
         self._check(hidden_states, timestep, control_hidden_states, num_references)
-        patch_h, patch_w = self.config.patch_size[1:]
+        patch_h, patch_w = self.config["patch_size"][1:]
         rows, columns = height // patch_h, width // patch_w
-        head_dim = self.config.attention_head_dim
+        head_dim = self.config["attention_head_dim"]
         device, dtype = hidden_states.device, self.patch_embedding.weight.dtype
 
         text = encoder_hidden_states.to(dtype)
@@ -235,7 +234,7 @@ class SpatialTransformer(WanVACETransformer3DModel):
             branch_rotary = rotary[num_references * rows * columns :]
             others, branch_modulation = x[:, num_references:], modulation[:, num_references:]
             control = self._tokens(self.vace_patch_embedding, control_hidden_states)
-            for layer, block in zip(self.config.vace_layers, self.vace_blocks):
+            for layer, block in zip(self.config["vace_layers"], self.vace_blocks):
                 hints[layer], control = self._run(block, others, control, context, branch_modulation, branch_rotary)
 
         for layer, block in enumerate(self.blocks):
@@ -257,14 +256,14 @@ class SpatialTransformer(WanVACETransformer3DModel):
 
     def _run(self, block, *tensors):
         if torch.is_grad_enabled() and self.gradient_checkpointing:
-            return self._gradient_checkpointing_func(block, *tensors)
+            return self._gradient_checkpointing_func(block, *tensors)  # type: ignore[misc]
         return block(*tensors)
 
     def _check(self, latents: Tensor, timestep: Tensor, control: Tensor | None, num_references: int) -> None:
         batch, channels, frames, height, width = latents.shape
-        if channels != self.config.in_channels:
-            raise ValueError(f"hidden_states has {channels} channels, this network takes {self.config.in_channels}")
-        for name, size, patch in zip(("height", "width"), (height, width), self.config.patch_size[1:]):
+        if channels != self.config["in_channels"]:
+            raise ValueError(f"hidden_states has {channels} channels, this network takes {self.config['in_channels']}")
+        for name, size, patch in zip(("height", "width"), (height, width), self.config["patch_size"][1:]):
             if size % patch:
                 raise ValueError(
                     f"latent {name} is {size}, expected a multiple of the patch {patch}; "
@@ -276,7 +275,7 @@ class SpatialTransformer(WanVACETransformer3DModel):
             raise ValueError(
                 f"timestep has shape {tuple(timestep.shape)}, expected {(batch, frames)}: one per frame, references too"
             )
-        expected = (batch, self.config.vace_in_channels, frames - num_references, height, width)
+        expected = (batch, self.config["vace_in_channels"], frames - num_references, height, width)
         if control is not None and control.shape != expected:
             raise ValueError(
                 f"control_hidden_states has shape {tuple(control.shape)}, expected {expected}: "

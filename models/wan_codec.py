@@ -59,9 +59,14 @@ class WanCodec:
         self.vae = vae.eval()
         self.name = name
         config = vae.config
-        self.grid = LatentGrid(config.z_dim, config.scale_factor_temporal, config.scale_factor_spatial, patch=2)
-        self._mean = torch.tensor(config.latents_mean).view(-1, 1, 1, 1)
-        self._std = torch.tensor(config.latents_std).view(-1, 1, 1, 1)
+        self.grid = LatentGrid(
+            channels=config["z_dim"],
+            temporal=config["scale_factor_temporal"],
+            spatial=config["scale_factor_spatial"],
+            patch=2,
+        )
+        self._mean = torch.tensor(config["latents_mean"]).view(-1, 1, 1, 1)
+        self._std = torch.tensor(config["latents_std"]).view(-1, 1, 1, 1)
 
     def encode(self, images: Tensor) -> Tensor:
         """(T, 3, H, W) in [-1, 1], T = 1 + 4n -> (C, t, h, w): the mode of the posterior, normalised.
@@ -112,28 +117,24 @@ class WanCodec:
         if not 0 <= overlap < tile:
             raise ValueError(f"overlap is {overlap}, expected 0 to {tile - 1}, less than the tile")
         height, width = latents.shape[2:]
-        tiles = [(rows, columns) for rows in _spans(height, tile, overlap) for columns in _spans(width, tile, overlap)]
+        tiles = [(rows, columns) for rows in spans(height, tile, overlap) for columns in spans(width, tile, overlap)]
         caches = [_empty_cache(self.vae.decoder) for _ in tiles]
         scale = self.grid.spatial
         for index in range(latents.shape[1]):
-            total: Tensor | float = 0.0
-            weights: Tensor | float = 0.0
+            count = 1 if index == 0 else self.grid.temporal
+            canvas = torch.zeros(count, 3, height * scale, width * scale)
+            weights = torch.zeros(height * scale, width * scale)
             for cache, (rows, columns) in zip(caches, tiles):
-                raw = self.to_raw(latents[:, index : index + 1, rows[0] : rows[1], columns[0] : columns[1]])
+                raw = self.to_raw(latents[:, index : index + 1, slice(*rows), slice(*columns)])
                 frames = self._decode_latent(raw, cache, first=index == 0)
                 cache[:] = [kept.cpu() if isinstance(kept, Tensor) else kept for kept in cache]
-                ramp = _ramp(rows, height, overlap, scale)[:, None] * _ramp(columns, width, overlap, scale)
-                border = (
-                    columns[0] * scale,
-                    (width - columns[1]) * scale,
-                    rows[0] * scale,
-                    (height - rows[1]) * scale,
-                )
-                total = total + nn.functional.pad(frames * ramp, border)
-                weights = weights + nn.functional.pad(ramp, border)
+                ramp = tile_ramp(rows, height, overlap, scale)[:, None] * tile_ramp(columns, width, overlap, scale)
+                place = (..., slice(rows[0] * scale, rows[1] * scale), slice(columns[0] * scale, columns[1] * scale))
+                canvas[place] += frames * ramp
+                weights[place] += ramp
             if on_latent is not None:
                 on_latent(index + 1)
-            yield (total / weights).clamp(-1.0, 1.0)
+            yield (canvas / weights).clamp(-1.0, 1.0)
 
     def to_raw(self, latents: Tensor) -> Tensor:
         """Normalised -> what the VAE itself speaks: latents * std + mean."""
@@ -145,7 +146,7 @@ class WanCodec:
 
     @torch.no_grad()
     def _encode_group(self, frames: Tensor, cache: list) -> Tensor:  # (1 or 4, 3, H, W) -> (C, 1, h, w) raw
-        patch = self.vae.config.patch_size or 1
+        patch = self.vae.config["patch_size"] or 1
         weight = self.vae.quant_conv.weight
         pixels = rearrange(frames, "t c (h q) (w r) -> 1 (c r q) t h w", q=patch, r=patch).to(weight)
         moments = self.vae.quant_conv(self.vae.encoder(pixels, feat_cache=cache, feat_idx=[0]))
@@ -153,7 +154,7 @@ class WanCodec:
 
     @torch.no_grad()
     def _decode_latent(self, raw: Tensor, cache: list, first: bool) -> Tensor:  # (C, 1, h, w) -> (1 or 4, 3, H, W)
-        patch = self.vae.config.patch_size or 1
+        patch = self.vae.config["patch_size"] or 1
         weight = self.vae.post_quant_conv.weight
         cache[:] = [kept.to(weight.device) if isinstance(kept, Tensor) else kept for kept in cache]
         hidden = self.vae.post_quant_conv(raw[None].to(weight))
@@ -166,13 +167,13 @@ def _empty_cache(network: nn.Module) -> list:
     return [None] * sum(isinstance(module, WanCausalConv3d) for module in network.modules())
 
 
-def _spans(length: int, tile: int, overlap: int) -> list[tuple[int, int]]:
+def spans(length: int, tile: int, overlap: int) -> list[tuple[int, int]]:
     """Ranges of at most ``tile`` cells that cover ``length``, neighbours sharing at least ``overlap``."""
     starts = range(0, max(1, length - overlap), tile - overlap)
     return [(max(0, min(start, length - tile)), min(length, start + tile)) for start in starts]
 
 
-def _ramp(span: tuple[int, int], length: int, overlap: int, scale: int) -> Tensor:
+def tile_ramp(span: tuple[int, int], length: int, overlap: int, scale: int) -> Tensor:
     """A tile's weight along one side, in pixels: rising from its inner borders over the overlap, 1 elsewhere."""
     cells = (span[1] - span[0]) * scale
     at = torch.arange(cells) + 0.5

@@ -38,8 +38,8 @@ class RetrieveReferences(io.ComfyNode):
                 socket(
                     io.Combo,
                     "policy",
-                    "'algorithm1': the best frame for each view in turn, as the Spatia paper has it. 'set_cover': each further "
-                    "frame is the one that adds most to the views covered worst.",
+                    "'algorithm1': the best frame for each view in turn, as the Spatia paper has it. 'set_cover': "
+                    "each further frame is the one that adds most to the views covered worst.",
                     options=list(POLICIES),
                     default="algorithm1",
                     optional=True,
@@ -85,7 +85,8 @@ class WarpMemory(io.ComfyNode):
         return schema(
             "WarpMemory",
             "Warp Memory",
-            "Reads the memory at the cameras of the chunk to make: what is seen from there, and where nothing is known.",
+            "Reads the memory at the cameras of the chunk to make: what is seen from there, and where nothing is "
+            "known.",
             inputs=[
                 socket(World, "world", "The world model, from Load World Model."),
                 socket(State, "state", "From Chunk Loop Start."),
@@ -149,13 +150,19 @@ def sampling_inputs() -> list:
     """The widgets of the sampler, the same on every node that has them."""
     return [
         socket(
-            io.Int, "steps", "Denoising steps of each chunk. 0 = the world model's own number.", default=0, min=0, max=200, optional=True
+            io.Int,
+            "steps",
+            "Denoising steps of each chunk. 0 = the world model's own number.",
+            default=0,
+            min=0,
+            max=200,
+            optional=True,
         ),
         socket(
             io.Float,
             "guidance_scale",
-            "How much the memory is followed beyond what the network does by itself; 1 = no guidance, half the time. 0 = the "
-            "world model's own.",
+            "How much the memory is followed beyond what the network does by itself; 1 = no guidance, half the time. "
+            "0 = the world model's own.",
             default=0.0,
             min=0.0,
             max=20.0,
@@ -191,13 +198,16 @@ class DenoiseChunk(io.ComfyNode):
         return schema(
             "DenoiseChunk",
             "Denoise Chunk",
-            "Makes the chunk: from noise to latents, with history and references clean and the memory as control; then frames.",
+            "Makes the chunk: from noise to latents, with history and references clean and the memory as control; "
+            "then frames.",
             inputs=[
                 socket(World, "world", "The world model, from Load World Model."),
                 socket(State, "state", "From Chunk Loop Start."),
                 socket(io.Latent, "control", "What the memory shows, from Warp Memory."),
                 socket(io.Mask, "hole", "Where it shows nothing, from Warp Memory."),
-                socket(ReferencesSocket, "references", "From Retrieve References; none where not connected.", optional=True),
+                socket(
+                    ReferencesSocket, "references", "From Retrieve References; none where not connected.", optional=True
+                ),
                 *sampling_inputs(),
             ],
             outputs=[

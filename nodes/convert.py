@@ -1,4 +1,4 @@
-"""Between the host's sockets and the tensors inside: the only place where layouts, mask senses and latent spaces change."""
+"""Between the host's sockets and the tensors inside: layouts, mask senses and latent spaces change here alone."""
 
 import torch
 from torch import Tensor
@@ -67,7 +67,8 @@ def latents_from_socket(codec: Codec, latent: dict, name: str) -> Tensor:
     channels = codec.grid.channels
     if samples.ndim != 5 or samples.shape[0] != 1 or samples.shape[1] != channels:
         raise ValueError(
-            f"{name} has shape {tuple(samples.shape)}, expected (1, {channels}, t, h, w): latents of the codec {codec.name!r}"
+            f"{name} has shape {tuple(samples.shape)}, expected (1, {channels}, t, h, w): latents of the codec "
+            f"{codec.name!r}"
         )
     return codec.from_raw(samples[0])
 

@@ -1,12 +1,13 @@
 """Nodes that say where things are and what must never be remembered: depth, moving things, the sky."""
 
+from functools import lru_cache
+
 import torch
 
 from ..memory.camera import Cameras, concatenate, known_depth
 from ..memory.geometry import Geometry
-from ..models.geometry import GeometryProvider, GivenGeometry
+from ..models.geometry import GeometryProvider, GivenGeometry, load_mini_geometry
 from ..models.masks import given
-from ..models.mini_depth import load_mini_geometry
 from ..rollout.observe import chunk_geometry, detect_moving, pick_fresh
 from ..rollout.start import start_geometry
 from ..rollout.state import RolloutState
@@ -14,6 +15,12 @@ from .convert import depth_from_socket, grey_to_socket, images_from_socket, sele
 from .host import GeometrySocket, State, io, result, schema, socket, ui
 
 PROVIDERS = {"mini": load_mini_geometry}
+
+
+@lru_cache(maxsize=1)
+def loaded(provider: str) -> GeometryProvider:
+    """The provider of that name; the last one used stays in memory, since every chunk asks for it."""
+    return PROVIDERS[provider]()
 
 
 def start_cameras(state: RolloutState) -> Cameras:
@@ -41,23 +48,36 @@ class EstimateGeometry(io.ComfyNode):
         return schema(
             "EstimateGeometry",
             "Estimate Geometry",
-            "Depth for the first pictures, or for a chunk's new frames, where it is brought into the units of the memory.",
+            "Depth for the first pictures, or for a chunk's new frames, where it is brought into the units of the "
+            "memory.",
             inputs=[
-                socket(State, "state", "From Encode Start Frame for the first pictures, from Denoise Chunk inside the loop."),
+                socket(
+                    State,
+                    "state",
+                    "From Encode Start Frame for the first pictures, from Denoise Chunk inside the loop.",
+                ),
                 socket(io.Image, "images", "The pictures: Encode Start Frame's images, or Denoise Chunk's frames."),
                 socket(
                     io.Combo,
                     "provider",
-                    "Which network estimates depth. 'mini' ships with the pack; it completes what the memory shows and is weak "
-                    "on photographs alone. Not used where depth is connected.",
+                    "Which network estimates depth. 'mini' ships with the pack; it completes what the memory shows "
+                    "and is weak on photographs alone. Not used where depth is connected.",
                     options=list(PROVIDERS),
                     default="mini",
                     optional=True,
                 ),
                 socket(
-                    io.Mask, "dynamic", "1 = a moving thing: it is never remembered. From Segment Dynamics.", optional=True
+                    io.Mask,
+                    "dynamic",
+                    "1 = a moving thing: it is never remembered. From Segment Dynamics.",
+                    optional=True,
                 ),
-                socket(io.Mask, "sky", "1 = sky: it is never remembered. Without it, the provider's own guess.", optional=True),
+                socket(
+                    io.Mask,
+                    "sky",
+                    "1 = sky: it is never remembered. Without it, the provider's own guess.",
+                    optional=True,
+                ),
                 socket(
                     io.Image,
                     "depth",
@@ -87,7 +107,7 @@ class EstimateGeometry(io.ComfyNode):
     def execute(cls, state, images, provider="mini", dynamic=None, sky=None, depth=None, depth_scale=10.0):
         pictures = images_from_socket(images)
         if depth is None:
-            estimator = PROVIDERS[provider]()
+            estimator = loaded(provider)
         else:
             maps = depth_from_socket(depth, depth_scale)
             fresh = state.fresh is not None and len(maps) == len(pictures)
@@ -106,13 +126,17 @@ class SegmentDynamics(io.ComfyNode):
             "Segment Dynamics",
             "Marks what must never be remembered: things that move by themselves, and the sky.",
             inputs=[
-                socket(State, "state", "From Encode Start Frame for the first pictures, from Denoise Chunk inside the loop."),
+                socket(
+                    State,
+                    "state",
+                    "From Encode Start Frame for the first pictures, from Denoise Chunk inside the loop.",
+                ),
                 socket(io.Image, "images", "The pictures to mark."),
                 socket(
                     io.Combo,
                     "detect",
-                    "'optical flow' marks, in a chunk's new frames, what leaves the flow that depth and camera explain. 'off': "
-                    "only the masks that are connected here.",
+                    "'optical flow' marks, in a chunk's new frames, what leaves the flow that depth and camera "
+                    "explain. 'off': only the masks that are connected here.",
                     options=["off", "optical flow"],
                     default="off",
                     optional=True,
@@ -122,7 +146,11 @@ class SegmentDynamics(io.ComfyNode):
             ],
             outputs=[
                 result(io.Mask, "dynamic", "1 = a moving thing."),
-                result(io.Mask, "sky", "1 = sky. All 0 without a mask of yours: then leave Estimate Geometry's sky unconnected."),
+                result(
+                    io.Mask,
+                    "sky",
+                    "1 = sky. All 0 without a mask of yours: then leave Estimate Geometry's sky unconnected.",
+                ),
             ],
             search_aliases=["mask", "moving objects", "people", "sky"],
         )

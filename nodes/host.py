@@ -58,7 +58,7 @@ def socket(kind, name: str, tooltip: str, **options):
 
 
 def raw(kind, name: str, tooltip: str, **options):
-    """An input that receives the link itself where one is connected, for nodes that expand: the value stays in the cache."""
+    """An input that receives the link itself where one is connected: for nodes that expand and only pass it on."""
     return socket(kind, name, tooltip, **options, extra_dict={"rawLink": True})
 
 
@@ -116,7 +116,9 @@ def inside(root: str, name: str) -> Path:
     base = Path(os.path.realpath(root))
     path = Path(os.path.realpath(base / name))
     if not name.strip() or not path.is_relative_to(base) or path == base:
-        raise ValueError(f"file name {name!r} is empty or leads out of {base}; give a name below that folder, without '..'")
+        raise ValueError(
+            f"file name {name!r} is empty or leads out of {base}; give a name below that folder, without '..'"
+        )
     return path
 
 
@@ -139,7 +141,9 @@ def user_file(name: str) -> Path:
     for path in candidates:
         if path.is_file():
             return path
-    raise FileNotFoundError(f"{name!r} is neither in {roots[0]} nor in {roots[1]}; put the file there, or mend its name")
+    raise FileNotFoundError(
+        f"{name!r} is neither in {roots[0]} nor in {roots[1]}; put the file there, or mend its name"
+    )
 
 
 def file_stamp(name: str) -> str:

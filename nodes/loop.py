@@ -1,21 +1,35 @@
 """A loop that is drawn once and expanded flat: one clone of its body for every chunk of the camera path.
 
-The drawn body never runs: the end takes its tail as a lazy, raw-linked input that it never asks for. Heavy values travel
-between the clones as links; a clone's own part of the path is a literal text. A clone is therefore computed again only
-when its slice, or something before it, has changed.
+The drawn body never runs: the end takes its tail as a lazy, raw-linked input that it never asks for. Heavy values
+travel between the clones as links; a clone's own part of the path is a literal text. A clone is therefore computed
+again only when its slice, or something before it, has changed.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-
-from ..memory.path import CameraPath, cameras_from_slice
+from ..memory.path import CameraPath
 from ..models.world import WorldModel
 from ..rollout.chunk import aim
-from ..rollout.plan import plan
-from ..rollout.state import RolloutState, load_state
-from .host import (PREFIX, GraphBuilder, PathSocket, State, World, file_stamp, io, is_link, is_output_node, raw, result, schema, socket, user_file)
+from ..rollout.loop import remaining
+from ..rollout.plan import ChunkPlan, plan
+from ..rollout.state import load_state
+from .host import (
+    PREFIX,
+    GraphBuilder,
+    PathSocket,
+    State,
+    World,
+    file_stamp,
+    io,
+    is_link,
+    is_output_node,
+    raw,
+    result,
+    schema,
+    socket,
+    user_file,
+)
 
 START, END = PREFIX + "ChunkLoopStart", PREFIX + "ChunkLoopEnd"
 
@@ -46,7 +60,9 @@ def find_body(graph, end: str) -> Body:
     """
     tail = graph.get_node(end)["inputs"].get("state")
     if not is_link(tail):
-        raise ValueError("state of ChunkLoopEnd is not connected; connect what the last node of the loop's body gives out")
+        raise ValueError(
+            "state of ChunkLoopEnd is not connected; connect what the last node of the loop's body gives out"
+        )
     order, starts = ancestors(graph, tail[0])
     if len(starts) != 1:
         raise ValueError(
@@ -90,8 +106,8 @@ def visit(graph, name: str, trail: dict[str, list[str]], starts: list[str]) -> N
     node = graph.get_node(name)
     if node["class_type"] == END:
         raise ValueError(
-            f"ChunkLoopEnd {name} stands inside another loop's body; loops cannot be nested. Connect a finished loop's state "
-            "to a ChunkLoopStart, not past it"
+            f"ChunkLoopEnd {name} stands inside another loop's body; loops cannot be nested. Connect a finished "
+            "loop's state to a ChunkLoopStart, not past it"
         )
     if node["class_type"] == START:
         starts.append(name)
@@ -113,17 +129,19 @@ def refuse_outputs(graph, within: dict[str, tuple[str, dict]]) -> None:
     if outputs:
         names = ", ".join(f"{graph.get_node(name)['class_type']} ({name})" for name in outputs)
         raise ValueError(
-            f"{names} stands inside the loop's body, which is drawn once and runs for every chunk; connect previews and saves "
-            "after ChunkLoopEnd. For a world file after each chunk, set checkpoint on ChunkLoopEnd"
+            f"{names} stands inside the loop's body, which is drawn once and runs for every chunk; connect previews "
+            "and saves after ChunkLoopEnd. For a world file after each chunk, set checkpoint on ChunkLoopEnd"
         )
 
 
-def slices(world: WorldModel, path: CameraPath) -> list[str]:
+def slices(path: CameraPath, chunks: Sequence[ChunkPlan]) -> list[str]:
     """The text of each chunk's part of the path, in order."""
-    return [path.slice(chunk.start, chunk.stop) for chunk in plan(world.layout, path.num_frames, world.codec.grid.temporal)]
+    return [path.slice(chunk.start, chunk.stop) for chunk in chunks]
 
 
-def expand(graph: GraphBuilder, body: Body, parts: Sequence[str], state: list, first: int = 0, checkpoint: str = "") -> list:
+def expand(
+    graph: GraphBuilder, body: Body, parts: Sequence[str], state: list, first: int = 0, checkpoint: str = ""
+) -> list:
     """Add a clone of the body for each part, ids ``chunk{k}/{id in the body}``.
 
     Args:
@@ -141,30 +159,38 @@ def expand(graph: GraphBuilder, body: Body, parts: Sequence[str], state: list, f
             for key, value in inputs.items():
                 inner = is_link(value) and value[0] in clones
                 clones[name].set_input(key, clones[value[0]].out(value[1]) if inner else value)
+        for key in ("world", "path"):  # a link to the path would make every chunk depend on all of it
+            clones[body.start].set_input(key, None)
         clones[body.start].set_input("state", state)
         clones[body.start].set_input("slice", part)
         state = clones[body.tail[0]].out(body.tail[1])
-        if checkpoint:
+        if checkpoint:  # an output node of the expansion: the host runs it as soon as its chunk is done
             file = f"{checkpoint}/chunk{k:03d}"
-            state = graph.node(PREFIX + "SaveWorld", id=f"chunk{k}/checkpoint", state=state, filename=file).out(0)
+            graph.node(PREFIX + "SaveWorld", id=f"chunk{k}/checkpoint", state=state, filename=file)
     return state
 
 
-def chunks_done(state: RolloutState, parts: Sequence[str]) -> int:
-    """How many chunks a saved state has finished along these very slices.
+def expand_path(
+    graph: GraphBuilder,
+    body: Body,
+    world: WorldModel,
+    world_link: list,
+    path: CameraPath,
+    state: list,
+    checkpoint: str = "",
+    resume: str = "",
+) -> list:
+    """Expand the body over a whole path, or over what a world file leaves of it; the link to the last state.
 
     Raises:
-        ValueError: the file's cameras differ from the path's, or it has more chunks than the path.
+        ValueError: the path's length does not fit, or the world file was made along another path or by another model.
     """
-    if state.chunk > len(parts):
-        raise ValueError(f"the world file has {state.chunk} chunks done, the path has only {len(parts)}; take the longer path")
-    unit = 1.0 if state.memory is None else state.memory.scene_unit
-    for k, part in enumerate(parts[: state.chunk]):
-        start, cameras = cameras_from_slice(part, state.height, state.width, unit)
-        done = state.cameras[start : start + len(cameras)]
-        if done.c2w.shape != cameras.c2w.shape or not (torch.equal(done.c2w, cameras.c2w) and torch.equal(done.K, cameras.K)):
-            raise ValueError(f"the world file was made along another path: chunk {k} differs; resume with the path it was made with")
-    return state.chunk
+    chunks, done = plan(world.layout, path.num_frames, world.codec.grid.temporal), 0
+    if resume:
+        saved = load_state(user_file(resume), world.name)
+        chunks, done = remaining(world, saved, path), saved.chunk
+        state = graph.node(PREFIX + "LoadWorld", id="resume", world=world_link, filename=resume).out(0)
+    return expand(graph, body, slices(path, chunks), state, done, checkpoint.strip("/"))
 
 
 class ChunkLoopStart(io.ComfyNode):
@@ -173,17 +199,28 @@ class ChunkLoopStart(io.ComfyNode):
         return schema(
             "ChunkLoopStart",
             "Chunk Loop Start",
-            "The body of the loop begins here: what stands between this node and Chunk Loop End runs once for every chunk.",
+            "The body of the loop begins here: what stands between this node and Chunk Loop End runs once for every "
+            "chunk.",
             inputs=[
-                socket(State, "state", "The state before the first chunk: from Init Memory, Encode Start Frame or Load World."),
+                socket(
+                    State,
+                    "state",
+                    "The state before the first chunk: from Init Memory, Encode Start Frame or Load World.",
+                ),
                 socket(
                     io.String,
                     "slice",
-                    "Cameras of the chunk, as JSON. Chunk Loop End fills it in; leave it alone in a loop. Without a loop, give "
-                    "the text of one slice: Camera Path's slices output has them.",
+                    "Cameras of one chunk, as text. Chunk Loop End fills it in for every chunk: leave it alone.",
                     default="",
                     optional=True,
                     force_input=True,
+                ),
+                socket(World, "world", "For a chunk drawn by hand, without a loop: the world model.", optional=True),
+                socket(
+                    PathSocket,
+                    "path",
+                    "For a chunk drawn by hand, without a loop: the path, of which the next chunk is made.",
+                    optional=True,
                 ),
             ],
             outputs=[result(State, "state", "The state, aimed at the cameras of the chunk to make.")],
@@ -191,13 +228,19 @@ class ChunkLoopStart(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, state, slice=""):
-        if not slice:
+    def execute(cls, state, slice="", world=None, path=None):
+        if slice:
+            return io.NodeOutput(aim(state, slice))
+        if world is None or path is None:
             raise ValueError(
-                "slice of ChunkLoopStart is empty: something outside takes a value from inside the loop's body (a preview, a "
-                "save, a missing ChunkLoopEnd). Connect it after ChunkLoopEnd"
+                "ChunkLoopStart has no chunk to make: something outside takes a value from inside the loop's body (a "
+                "preview, a save, a missing ChunkLoopEnd); connect it after ChunkLoopEnd. For a chunk without a loop, "
+                "connect world and path"
             )
-        return io.NodeOutput(aim(state, slice))
+        left = remaining(world, state, path)
+        if not left:
+            raise ValueError(f"the state has made all {state.chunk} chunks of the path; make the path longer")
+        return io.NodeOutput(aim(state, path.slice(left[0].start, left[0].stop)))
 
 
 class ChunkLoopEnd(io.ComfyNode):
@@ -206,8 +249,9 @@ class ChunkLoopEnd(io.ComfyNode):
         return schema(
             "ChunkLoopEnd",
             "Chunk Loop End",
-            "The body of the loop ends here. It runs once for every chunk of the path; chunks that are done stay done: a longer "
-            "path runs only its new chunks, an edited key runs the first chunk it moves and those after it.",
+            "The body of the loop ends here. It runs once for every chunk of the path; chunks that are done stay "
+            "done: a longer path runs only its new chunks, an edited key runs the first chunk it moves and those "
+            "after it.",
             inputs=[
                 raw(State, "state", "The state after the body's last node, as a rule Update Memory.", lazy=True),
                 socket(World, "world", "The world model: it says how long a chunk is."),
@@ -222,7 +266,8 @@ class ChunkLoopEnd(io.ComfyNode):
                 socket(
                     io.String,
                     "resume",
-                    "A world file in the input or output folder to go on from, made along the same path. Empty: start anew.",
+                    "A world file in the input or output folder to go on from, made along the same path. Empty: "
+                    "start anew.",
                     default="",
                     optional=True,
                 ),
@@ -245,11 +290,7 @@ class ChunkLoopEnd(io.ComfyNode):
     def execute(cls, state, world, path, checkpoint="", resume=""):
         body = find_body(cls.hidden.dynprompt, cls.hidden.unique_id)
         graph = GraphBuilder()
-        before, done, parts = body.nodes[body.start][1]["state"], 0, slices(world, path)
-        if resume:
-            done = chunks_done(load_state(user_file(resume), world.name), parts)
-            world_link = cls.hidden.dynprompt.get_node(cls.hidden.unique_id)["inputs"]["world"]
-            before = graph.node(PREFIX + "LoadWorld", id="resume", world=world_link, filename=resume).out(0)
-        after = expand(graph, body, parts[done:], before, done, checkpoint.strip("/"))
+        link = cls.hidden.dynprompt.get_node(cls.hidden.unique_id)["inputs"]["world"]
+        begin = body.nodes[body.start][1]["state"]
+        after = expand_path(graph, body, world, link, path, begin, checkpoint, resume)
         return io.NodeOutput(after, expand=graph.finalize())
-

@@ -32,8 +32,8 @@ class InitMemory(io.ComfyNode):
                 socket(
                     io.Combo,
                     "kind",
-                    "What a point carries. 'latent': the latent of its cell, read straight into the network (Mirage). 'rgb': a "
-                    "colour, rendered and encoded for every chunk (Spatia).",
+                    "What a point carries. 'latent': the latent of its cell, read straight into the network "
+                    "(Mirage). 'rgb': a colour, rendered and encoded for every chunk (Spatia).",
                     options=list(KINDS),
                     default="latent",
                 ),
@@ -57,8 +57,8 @@ class UpdateMemory(io.ComfyNode):
         return schema(
             "UpdateMemory",
             "Update Memory",
-            "Ends a chunk: its latents join the film, and what is new, static and sure joins the memory. The old state stays "
-            "what it was.",
+            "Ends a chunk: its latents join the film, and what is new, static and sure joins the memory. The old "
+            "state stays what it was.",
             inputs=[
                 socket(World, "world", "The world model, from Load World Model."),
                 socket(State, "state", "From Denoise Chunk."),

@@ -17,7 +17,8 @@ class LoadWorldModel(io.ComfyNode):
                 socket(
                     io.Combo,
                     "model",
-                    "Which world model. 'mini' ships with the pack: small, needs no download and no GPU, reads no prompt.",
+                    "Which world model. 'mini' ships with the pack: small, needs no download and no GPU, reads no "
+                    "prompt.",
                     options=list(MODELS),
                     default="mini",
                 ),

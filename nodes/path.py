@@ -18,7 +18,7 @@ ENDINGS = {"json": ".json", "spatia": "_w2c.txt", "realestate10k": ".txt"}
 
 def picture(path: Recipe, memory=None) -> torch.Tensor:
     """The path's drawing as an IMAGE (1, H, W, 3)."""
-    return torch.from_numpy(draw_path(path, memory)).float()[None] / 255
+    return draw_path(path, memory).float()[None] / 255
 
 
 def from_the_first(cameras: Cameras) -> Cameras:
@@ -39,20 +39,22 @@ class CameraPath(io.ComfyNode):
         return schema(
             "CameraPath",
             "Camera Path",
-            "The camera's way through the place: a preset, or keyframes as JSON. Frame 0 stands where the start frame was taken.",
+            "The camera's way through the place: a preset, or keyframes as JSON. Frame 0 stands where the start "
+            "frame was taken.",
             inputs=[
                 socket(
                     io.Combo,
                     "preset",
-                    "The movement. out_and_back swings sideways and returns exactly the way it came, so that the loop closes. "
-                    "Not used where keyframes are given.",
+                    "The movement. out_and_back swings sideways and returns exactly the way it came, so that the "
+                    "loop closes. Not used where keyframes are given.",
                     options=list(PRESETS),
                     default="out_and_back",
                 ),
                 socket(
                     io.Int,
                     "num_frames",
-                    "Length of the film: 1 + 4 n frames. The mini model makes 33 in its first chunk and 24 in every other one.",
+                    "Length of the film: 1 + 4 n frames. The mini model makes 33 in its first chunk and 24 in every "
+                    "other one.",
                     default=153,
                     min=5,
                     max=MAX_FRAMES,
@@ -61,7 +63,8 @@ class CameraPath(io.ComfyNode):
                 socket(
                     io.Float,
                     "amount",
-                    "How far: for moves in multiples of the scene's median depth, for turns in degrees. 0 = the preset's own.",
+                    "How far: for moves in multiples of the scene's median depth, for turns in degrees. 0 = the "
+                    "preset's own.",
                     default=0.0,
                     min=-3600.0,
                     max=3600.0,
@@ -71,7 +74,8 @@ class CameraPath(io.ComfyNode):
                 socket(
                     io.Float,
                     "vertical_fov",
-                    "Vertical field of view in degrees, the same as the start frame's: connect Encode Start Frame's output.",
+                    "Vertical field of view in degrees, the same as the start frame's: connect Encode Start Frame's "
+                    "output.",
                     default=50.0,
                     min=1.0,
                     max=170.0,
@@ -87,13 +91,16 @@ class CameraPath(io.ComfyNode):
                     max=240.0,
                     step=1.0,
                 ),
-                socket(io.Boolean, "loop", "Close the path: its last frame is, to the bit, its first pose.", default=False),
+                socket(
+                    io.Boolean, "loop", "Close the path: its last frame is, to the bit, its first pose.", default=False
+                ),
                 socket(
                     io.String,
                     "keyframes",
-                    "Keyframes as JSON, which replace the preset: {\"version\": 1, \"num_frames\": 57, \"keyframes\": [{\"frame\": 0, "
-                    '"position": [0, 0, 0]}, {"frame": 56, "position": [0.3, 0, 0.2], "rotation": [1, 0, 0, 0]}]}. Positions in '
-                    "scene units, +X right, +Y down, +Z forward; rotation w x y z; vertical_fov and easing per key.",
+                    'Keyframes as JSON, which replace the preset: {"version": 1, "num_frames": 57, "keyframes": '
+                    '[{"frame": 0, "position": [0, 0, 0]}, {"frame": 56, "position": [0.3, 0, 0.2], "rotation": [1, '
+                    "0, 0, 0]}]}. Positions in scene units, +X right, +Y down, +Z forward; rotation w x y z; "
+                    "vertical_fov and easing per key.",
                     default="",
                     multiline=True,
                     optional=True,
@@ -102,7 +109,9 @@ class CameraPath(io.ComfyNode):
             ],
             outputs=[
                 result(PathSocket, "path", "The path: recipe and cameras."),
-                result(io.Image, "picture", "The path from above and from the side, with frusta and the speed over time."),
+                result(
+                    io.Image, "picture", "The path from above and from the side, with frusta and the speed over time."
+                ),
             ],
             search_aliases=["camera trajectory", "camera control", "keyframes", "orbit", "dolly", "camera motion"],
         )
@@ -129,7 +138,8 @@ class ImportCameraPath(io.ComfyNode):
                 socket(
                     io.String,
                     "file",
-                    "A camera file in the input or output folder, for instance w2c.txt (intrinsics.txt is found beside it).",
+                    "A camera file in the input or output folder, for instance w2c.txt (intrinsics.txt is found "
+                    "beside it).",
                     default="",
                 ),
                 socket(
@@ -145,7 +155,8 @@ class ImportCameraPath(io.ComfyNode):
                 socket(
                     io.Combo,
                     "units",
-                    "What a position of 1 means: 'scene' the scene's median depth, 'world' the depth's own units (metres).",
+                    "What a position of 1 means: 'scene' the scene's median depth, 'world' the depth's own units "
+                    "(metres).",
                     options=["world", "scene"],
                     default="world",
                     optional=True,
@@ -183,14 +194,31 @@ class ExportCameraPath(io.ComfyNode):
             inputs=[
                 socket(PathSocket, "path", "The path, from Camera Path."),
                 socket(
-                    io.String, "filename", "Where to write, below the output folder; the format adds its ending.", default="camera_path"
+                    io.String,
+                    "filename",
+                    "Where to write, below the output folder; the format adds its ending.",
+                    default="camera_path",
                 ),
-                socket(io.Combo, "format", "The format of the file.", options=list(ENDINGS), default="json", optional=True),
                 socket(
-                    io.Int, "width", "Width of the images in pixels, for formats with intrinsics.", default=320, min=16, max=8192, optional=True
+                    io.Combo, "format", "The format of the file.", options=list(ENDINGS), default="json", optional=True
                 ),
                 socket(
-                    io.Int, "height", "Height of the images in pixels, for formats with intrinsics.", default=192, min=16, max=8192, optional=True
+                    io.Int,
+                    "width",
+                    "Width of the images in pixels, for formats with intrinsics.",
+                    default=320,
+                    min=16,
+                    max=8192,
+                    optional=True,
+                ),
+                socket(
+                    io.Int,
+                    "height",
+                    "Height of the images in pixels, for formats with intrinsics.",
+                    default=192,
+                    min=16,
+                    max=8192,
+                    optional=True,
                 ),
             ],
             outputs=[
@@ -208,5 +236,7 @@ class ExportCameraPath(io.ComfyNode):
             with replacing(written) as stream:
                 stream.write(path.to_json().encode())
         else:
-            written, *_ = write_cameras(output_file(filename + ENDINGS[format]), path.bake(height, width), format, path.fps)
+            written, *_ = write_cameras(
+                output_file(filename + ENDINGS[format]), path.bake(height, width), format, path.fps
+            )
         return io.NodeOutput(path.to_json(), str(written), ui=ui.PreviewText(str(written)))

@@ -1,8 +1,8 @@
 """The whole film in one node, which expands to the same atoms as a loop drawn by hand."""
 
 from .chunk import OFF, POLICIES, sampling_inputs
-from .host import PREFIX, GraphBuilder, PathSocket, State, World, io, raw, result, schema, socket
-from .loop import START, Body, expand, slices
+from .host import PREFIX, GraphBuilder, PathSocket, State, World, file_stamp, io, raw, result, schema, socket
+from .loop import START, Body, expand_path
 from .memory import KINDS
 
 BASELINE = "off (baseline)"
@@ -61,8 +61,8 @@ class Rollout(io.ComfyNode):
         return schema(
             "Rollout",
             "Rollout",
-            "The whole film in one node: start frame, geometry, memory, every chunk, decoding. It expands to the same nodes as a "
-            "loop drawn by hand, and finished chunks stay finished in the same way.",
+            "The whole film in one node: start frame, geometry, memory, every chunk, decoding. It expands to the "
+            "same nodes as a loop drawn by hand, and finished chunks stay finished in the same way.",
             inputs=[
                 socket(World, "world", "The world model, from Load World Model."),
                 raw(io.Image, "image", "The start photograph; its size is the film's."),
@@ -78,7 +78,8 @@ class Rollout(io.ComfyNode):
                 socket(
                     io.String,
                     "prompt",
-                    "What the film shows: one line for each chunk, the last line holds for the rest. The mini model ignores it.",
+                    "What the film shows: one line for each chunk, the last line holds for the rest. The mini model "
+                    "ignores it.",
                     default="",
                     multiline=True,
                     optional=True,
@@ -90,6 +91,7 @@ class Rollout(io.ComfyNode):
                     default=0,
                     min=0,
                     max=2**53 - 1,
+                    control_after_generate=True,
                     optional=True,
                 ),
                 *sampling_inputs(),
@@ -117,9 +119,21 @@ class Rollout(io.ComfyNode):
                     default="",
                     optional=True,
                 ),
+                socket(
+                    io.String,
+                    "resume",
+                    "A world file in the input or output folder to go on from, made along the same path. Empty: new.",
+                    default="",
+                    optional=True,
+                ),
                 raw(io.Mask, "dynamic", "1 = a moving thing in the photograph: it is never remembered.", optional=True),
                 raw(io.Mask, "sky", "1 = sky in the photograph: it is never remembered.", optional=True),
-                raw(io.Image, "depth", "The photograph's depth, a grey image; the network estimates it otherwise.", optional=True),
+                raw(
+                    io.Image,
+                    "depth",
+                    "The photograph's depth, a grey image; the network estimates it otherwise.",
+                    optional=True,
+                ),
                 socket(
                     io.Float,
                     "depth_scale",
@@ -142,6 +156,10 @@ class Rollout(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, resume="", **others):
+        return file_stamp(resume or "")
+
+    @classmethod
     def execute(
         cls,
         world,
@@ -157,6 +175,7 @@ class Rollout(io.ComfyNode):
         policy="algorithm1",
         max_references=3,
         checkpoint="",
+        resume="",
         dynamic=None,
         sky=None,
         depth=None,
@@ -195,6 +214,6 @@ class Rollout(io.ComfyNode):
             body = drawn_without_memory(link, sampling)
         else:
             body = drawn(link, sampling, {"policy": policy, "max_references": max_references})
-        state = expand(graph, body, slices(world, path), first.out(0), checkpoint=checkpoint)
+        state = expand_path(graph, body, world, link, path, first.out(0), checkpoint, resume)
         film = graph.node(PREFIX + "DecodeVideo", id="decode", world=link, state=state)
         return io.NodeOutput(state, film.out(0), expand=graph.finalize())

@@ -1,7 +1,22 @@
 """Nodes that write the world file and read it back."""
 
+from dataclasses import replace
+
 from ..rollout.state import load_state, save_state
-from .host import MemorySocket, State, World, file_stamp, io, output_file, result, schema, socket, ui, user_file
+from .host import (
+    MemorySocket,
+    PathSocket,
+    State,
+    World,
+    file_stamp,
+    io,
+    output_file,
+    result,
+    schema,
+    socket,
+    ui,
+    user_file,
+)
 from .memory import described
 
 SUFFIX = ".safetensors"
@@ -13,12 +28,16 @@ class SaveWorld(io.ComfyNode):
         return schema(
             "SaveWorld",
             "Save World",
-            "Writes the film's state with its memory to the output folder: safetensors, bit-exact, complete or not at all. A "
-            "file of the same name is replaced.",
+            "Writes the film's state with its memory to the output folder: safetensors, bit-exact, complete or not "
+            "at all. A file of the same name is replaced.",
             inputs=[
                 socket(State, "state", "The state to save."),
+                socket(PathSocket, "path", "The camera path, to keep it in the file.", optional=True),
                 socket(
-                    io.String, "filename", "File name below the output folder, for instance worlds/kitchen.", default="worlds/world"
+                    io.String,
+                    "filename",
+                    "File name below the output folder, for instance worlds/kitchen.",
+                    default="worlds/world",
                 ),
             ],
             outputs=[
@@ -30,9 +49,9 @@ class SaveWorld(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, state, filename):
+    def execute(cls, state, filename, path=None):
         name = filename if filename.endswith(SUFFIX) else filename + SUFFIX
-        save_state(output_file(name), state)
+        save_state(output_file(name), state if path is None else replace(state, path=path))
         return io.NodeOutput(state, name, ui=ui.PreviewText(f"{name}: {state.chunk} chunks, {described(state.memory)}"))
 
 
@@ -46,11 +65,18 @@ class LoadWorld(io.ComfyNode):
             inputs=[
                 socket(World, "world", "The world model that made the file."),
                 socket(
-                    io.String, "filename", "A world file in the input or output folder.", default="worlds/world.safetensors"
+                    io.String,
+                    "filename",
+                    "A world file in the input or output folder.",
+                    default="worlds/world.safetensors",
                 ),
             ],
             outputs=[
-                result(State, "state", "The saved state. To go on in a loop, give the file to Chunk Loop End's resume instead."),
+                result(
+                    State,
+                    "state",
+                    "The saved state. To go on in a loop, give the file to Chunk Loop End's resume instead.",
+                ),
                 result(MemorySocket, "memory", "The memory in it."),
             ],
             search_aliases=["resume", "checkpoint", "import memory", "load state"],

@@ -9,7 +9,7 @@ from torch import Tensor
 from ..memory.geometry import Geometry
 from ..memory.shapes import sizes
 from ..memory.splat import render_depth
-from ..models.geometry import GeometryProvider
+from ..models.geometry import GeometryProvider, may_be_remembered
 from ..models.masks import given, moving
 from .align import aligned
 from .state import ChunkTarget, RolloutState
@@ -53,7 +53,7 @@ def chunk_geometry(
     state: RolloutState,
     images: Tensor,  # (T, 3, H, W) in [0, 1], the chunk's new frames
     dynamic: Tensor | None = None,  # (T, H, W), (V, H, W) or (1, H, W), 1 = moves
-    sky: Tensor | None = None,  # the same, 1 = sky; the provider's own where None
+    sky: Tensor | None = None,  # the same, 1 = sky; what the provider says where a mask is None
 ) -> ChunkGeometry:
     """Geometry at the frames of the new latents, aligned to the depth that the memory itself renders.
 
@@ -67,16 +67,17 @@ def chunk_geometry(
     views, height, width = sizes("V 3 H W", images=pictures)
     cameras = _denoised(state)[0].cameras[_local(state)]
     rendered, seen = render_depth(state.memory, cameras)
-    moves = _per_view(state, dynamic, "dynamic", views, height, width)
-    depth, confidence, own_sky, metric = provider.estimate(pictures, cameras, rendered, seen, state.memory.scene_unit)
-    keep = ~(moves | (own_sky if sky is None else _per_view(state, sky, "sky", views, height, width)))
-    fits = [aligned(depth[v], rendered[v], seen[v] & keep[v]) for v in range(views)]
+    moves = None if dynamic is None else _per_view(state, dynamic, "dynamic", views, height, width)
+    skies = None if sky is None else _per_view(state, sky, "sky", views, height, width)
+    found = provider.estimate(pictures, cameras, rendered, seen, state.memory.scene_unit)
+    keep = may_be_remembered(found, moves, skies)
+    fits = [aligned(found.depth[v], rendered[v], seen[v] & keep[v]) for v in range(views)]
     return ChunkGeometry(
         torch.stack([d for d, _ in fits]),
-        confidence,
+        found.confidence,
         keep,
         cameras,
-        metric,
+        found.metric,
         state.memory.scene_unit,
         tuple(record for _, record in fits),
         time.perf_counter() - begun,
@@ -118,9 +119,9 @@ def _local(state: RolloutState) -> list[int]:
     return [frame - _denoised(state)[0].start for frame in fresh_frames(state)]
 
 
-def _per_view(state: RolloutState, masks: Tensor | None, name: str, views: int, height: int, width: int) -> Tensor:
+def _per_view(state: RolloutState, masks: Tensor, name: str, views: int, height: int, width: int) -> Tensor:
     """Masks of all frames of a chunk, of its new latents only, or one for all: (V, H, W) bool."""
     target = _denoised(state)[0]
-    if masks is not None and len(masks) == target.stop - target.start and len(masks) != views:
+    if len(masks) == target.stop - target.start and len(masks) != views:
         masks = pick_fresh(state, masks, name)
     return given(masks, name, views, height, width)

@@ -12,7 +12,7 @@ from ..memory.geometry import Geometry, check_geometry, start_unit
 from ..memory.lift import lift_latents, lift_pixels
 from ..memory.shapes import sizes
 from ..memory.splat import render_depth
-from ..models.geometry import GeometryProvider
+from ..models.geometry import GeometryProvider, may_be_remembered
 from ..models.masks import given
 from ..models.world import WorldModel
 from .align import aligned
@@ -69,7 +69,7 @@ def start_geometry(
     images: Tensor,  # (N, 3, H, W) in [0, 1]
     cameras: Cameras,  # (N,)
     dynamic: Tensor | None = None,  # (N, H, W) or (1, H, W), 1 = moves
-    sky: Tensor | None = None,  # (N, H, W) or (1, H, W), 1 = sky; the provider's own where None
+    sky: Tensor | None = None,  # the same, 1 = sky; what the provider says where a mask is None
 ) -> Geometry:
     """Geometry of the pictures that a film begins with. The first one sets the scale, the others are aligned to it.
 
@@ -78,12 +78,13 @@ def start_geometry(
     """
     count, height, width = sizes("N 3 H W", images=images)
     nothing = torch.zeros(count, height, width)
-    depth, confidence, own_sky, metric = provider.estimate(images, cameras, nothing, nothing > 0, None)
-    skies = own_sky if sky is None else given(sky, "sky", count, height, width)
-    keep = ~(given(dynamic, "dynamic", count, height, width) | skies)
-    unit = start_unit(torch.where(keep[0], depth[0], 0.0))
-    geometry = Geometry(depth, confidence, keep, cameras, metric, unit)
-    memory = SpatialMemory("rgb", "", 3, unit, metric)
+    found = provider.estimate(images, cameras, nothing, nothing > 0, None)
+    moves = None if dynamic is None else given(dynamic, "dynamic", count, height, width)
+    skies = None if sky is None else given(sky, "sky", count, height, width)
+    keep = may_be_remembered(found, moves, skies)
+    unit = start_unit(torch.where(keep[0], found.depth[0], 0.0))
+    geometry = Geometry(found.depth, found.confidence, keep, cameras, found.metric, unit)
+    memory = SpatialMemory("rgb", "", 3, unit, found.metric)
     for view in range(1, count):  # the views before it show what this one's depth is to agree with
         memory = memory.insert(
             lift_pixels(images[view - 1 : view], _view(geometry, view - 1), [0], -1, unit * RGB_VOXEL)

@@ -3,9 +3,10 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
-from ..memory.camera import Cameras
+from ..memory.camera import Cameras, check_cameras
 from ..memory.cloud import SpatialMemory
 from ..memory.path import CameraPath
 from ..memory.shapes import sizes
@@ -155,51 +156,87 @@ def load_state(path: Path, world: str | None = None) -> RolloutState:
     if header.get("kind") != KIND:
         raise ValueError(f"{path} is no world file (kind {header.get('kind')!r}); expected one that SaveWorld wrote")
     try:
-        state = _state(tensors, header)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is damaged ({type(error).__name__}: {error}); use another copy") from error
-    _check_loaded(path, state)
+        state = _check_loaded(_state(tensors, _check_header(header)))
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{path} is damaged ({error}); use another copy") from error
     if world is not None:
         check_world(world, state)
     return state
 
 
+def _check_header(header: dict) -> dict:
+    """Refuse a header whose entries are missing or of another kind than ``save_state`` writes."""
+    kinds: dict[str, type | tuple[type, ...]] = {
+        "world": str,
+        "height": int,
+        "width": int,
+        "seed": int,
+        "chunk": int,
+        "path": (str, type(None)),
+        "memory": (dict, type(None)),
+    }
+    lists = {"code_grid": int, "code_frames": int, "prompts": str, "records": dict, "target": int}
+    for name, kind in kinds.items():
+        if not isinstance(header.get(name), kind) or isinstance(header[name], bool):
+            raise ValueError(f"{name} is {header.get(name)!r:.80}")
+    for name, kind in lists.items():
+        values = header.get(name, ...)
+        if name == "target" and values is None:
+            continue
+        right = isinstance(values, list) and all(type(value) is kind for value in values)
+        if not right or (name in ("code_grid", "target") and len(values) != 2):
+            raise ValueError(f"{name} is {values!r:.80}")
+    if min(header["height"], header["width"], *header["code_grid"]) < 1 or header["chunk"] < 0:
+        raise ValueError(f"height, width, code_grid or chunk is below what there can be: {header['code_grid']}")
+    return header
+
+
 def _state(tensors: dict[str, Tensor], header: dict) -> RolloutState:
-    height, width = header["height"], header["width"]
-    target, path, memory = header["target"], header["path"], header["memory"]
-    if target is not None:
-        target = ChunkTarget(*target, Cameras(tensors["target.c2w"], tensors["target.K"], height, width))
+    def cameras(name: str, height: int, width: int) -> Cameras:
+        c2w, K = tensors[f"{name}.c2w"], tensors[f"{name}.K"]
+        sizes("V 4 4 | V 3 3", c2w=c2w, K=K)
+        return check_cameras(Cameras(c2w, K, height, width), name)
+
+    grid = header["height"], header["width"]
     return RolloutState(
         world=header["world"],
         image=tensors["image"],
-        memory=None if memory is None else memory_from_tensors(tensors, memory, "memory."),
+        memory=None if header["memory"] is None else memory_from_tensors(tensors, header["memory"], "memory."),
         latents=tensors["latents"],
         codes=tensors["codes"],
         code_frames=tuple(header["code_frames"]),
-        code_cameras=Cameras(tensors["code_cameras.c2w"], tensors["code_cameras.K"], *header["code_grid"]),
-        cameras=Cameras(tensors["cameras.c2w"], tensors["cameras.K"], height, width),
+        code_cameras=cameras("code_cameras", *header["code_grid"]),
+        cameras=cameras("cameras", *grid),
         prompts=tuple(header["prompts"]),
         seed=header["seed"],
         chunk=header["chunk"],
-        path=None if path is None else CameraPath.from_json(path),
-        target=target,
+        path=None if header["path"] is None else CameraPath.from_json(header["path"]),
+        target=None if header["target"] is None else ChunkTarget(*header["target"], cameras("target", *grid)),
         fresh=tensors.get("fresh"),
         records=tuple(header["records"]),
     )
 
 
-def _check_loaded(path: Path, state: RolloutState) -> None:
-    """One look at what must fit together, so that a damaged file is refused here and not in the middle of a chunk."""
-    try:
-        sizes(
-            "3 H W | C t h w | C V h w",
-            image=state.image,
-            latents=state.latents,
-            codes=state.codes,
-        )
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+def _check_loaded(state: RolloutState) -> RolloutState:
+    """What must fit together, looked at once: a damaged file is refused here and not in the middle of a chunk."""
+    c, _, h, w, _, height, width = sizes(
+        "C t h w | C V h w | 3 H W", latents=state.latents, codes=state.codes, image=state.image
+    )
+    if (height, width) != (state.height, state.width) or (h, w) != (
+        state.code_cameras.height,
+        state.code_cameras.width,
+    ):
+        raise ValueError(f"the image is {height} x {width} with latents of {h} x {w}, the cameras have other grids")
     if not len(state.code_frames) == len(state.code_cameras) == state.codes.shape[1]:
-        raise ValueError(f"{path} is damaged: {state.codes.shape[1]} codes, {len(state.code_frames)} frame numbers")
-    if state.image.shape[1:] != (state.height, state.width):
-        raise ValueError(f"{path} is damaged: image {tuple(state.image.shape)}, cameras {state.height} x {state.width}")
+        raise ValueError(f"there are {state.codes.shape[1]} codes, {len(state.code_frames)} frame numbers for them")
+    if state.fresh is not None:
+        sizes(f"{c} n {h} {w}", fresh=state.fresh)
+    target = state.target
+    if (target is None and state.fresh is not None) or (
+        target is not None and target.stop - target.start != len(target.cameras)
+    ):
+        raise ValueError("the chunk at hand has no target, or one with another number of cameras")
+    for name in ("image", "latents", "codes"):
+        if getattr(state, name).dtype != torch.float32:
+            raise ValueError(f"{name} is {getattr(state, name).dtype}, expected float32")
+    return state

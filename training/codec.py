@@ -3,8 +3,8 @@
 ``python -m spatial_memory.training.codec --clips DEMO_DIR SMALL_DIR --held-out DIR --minutes 25``
 
 L1 on the pixels, on their 2 x 2 and 4 x 4 means and on their gradients; a little noise on the latents, so that what a
-world model gets slightly wrong decodes well; AdamW with a cosine over the time budget, bfloat16 autocast; an exponential
-average of the weights is what ships (fp16). It resumes from ``--checkpoint``.
+world model gets slightly wrong decodes well; AdamW with a cosine over the time budget, bfloat16 autocast; what ships is
+an exponential average of the weights (fp16). It resumes from ``--checkpoint``.
 """
 
 import argparse
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 CROP = (96, 96)
 BATCH = 24
 PHOTOGRAPHS = 8  # of them photographs
-PEAK_RATE = 1.5e-3
+PEAK_RATE = 8e-4
 NOISE = 0.03  # of a latent channel's deviation
 AVERAGE = 0.998
 
@@ -45,7 +45,7 @@ def reconstruction_loss(decoded: Tensor, groups: Tensor) -> Tensor:
 
 
 def held_out_scores(network: MiniCodecNetwork, folder: Path, images: list[Path]) -> dict[str, float]:
-    """Mean PSNR in dB: held-out worlds (moving groups, single frames), held-out photographs, image files at 192 x 320."""
+    """Mean PSNR in dB: held-out worlds (moving groups, single frames), held-out photographs, files at 192 x 320."""
 
     def score(groups: Tensor) -> float:
         with torch.no_grad():
@@ -117,7 +117,7 @@ def train(options: argparse.Namespace) -> None:
         loss = reconstruction_loss(decoded, groups)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        norm = torch.nn.utils.clip_grad_norm_(network.parameters(), 0.5)
         optimizer.step()
         step += 1
         keep = min(AVERAGE, (step + 1) / (step + 10))
@@ -126,7 +126,15 @@ def train(options: argparse.Namespace) -> None:
         spent = minutes + (time.monotonic() - begin) / 60
         if step % 50 == 0:
             worlds = float(psnr(decoded.detach(), groups).mean())
-            _log(options.log, step=step, minutes=spent, loss=float(loss), psnr=worlds, rate=rate, norm=float(norm))
+            _log(
+                options.log,
+                step=step,
+                minutes=spent,
+                loss=float(loss.detach()),
+                psnr=worlds,
+                rate=rate,
+                norm=float(norm),
+            )
         if spent - saved > 4 or spent >= options.minutes:
             saved = spent
             save_training(options.checkpoint, network, average, optimizer, step, spent)
@@ -175,7 +183,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--clips", type=Path, nargs="+", required=True, help="folders of rendered clips to train on")
     parser.add_argument("--held-out", type=Path, required=True, help="folder of clips of the held-out split, 192 x 320")
-    parser.add_argument("--image", type=Path, nargs="*", default=[], help="image files to report PSNR for, never trained on")
+    parser.add_argument(
+        "--image", type=Path, nargs="*", default=[], help="image files to report PSNR for, never trained on"
+    )
     parser.add_argument("--minutes", type=float, default=25.0, help="time budget; the cosine ends there")
     parser.add_argument("--limit", type=int, default=400, help="how many clips of each folder to hold in memory")
     parser.add_argument("--seed", type=int, default=0)

@@ -1,8 +1,8 @@
 """Closed loops on held-out worlds: how much memory is worth, as a table.
 
-``spatial-memory eval --size 64x96 --geometry exact`` renders each world's first frame, rolls out along an arc that ends
-at its first pose, once with memory and once without (the same seed, history kept, memory and references off), and prints
-one JSON object a world and one with the means.
+``spatial-memory eval --size 64x96 --geometry exact`` renders each world's first frame, rolls out along an arc that
+ends at its first pose, once with memory and once without (the same seed, history kept, memory and references off), and
+prints one JSON object a world and one with the means.
 """
 
 import argparse

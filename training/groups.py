@@ -24,11 +24,11 @@ def clip_images(folder: Path, limit: int = 0) -> list[Tensor]:
 
 
 def crops(clips: list[Tensor], size: tuple[int, int], count: int, generator: Generator) -> Tensor:
-    """Random groups (count, 4, 3, *size) in [-1, 1]: one, two or no frames apart, forwards or backwards, mirrored or not."""
+    """Random groups (count, 4, 3, *size) in [-1, 1]: still or one frame apart, some backwards, some mirrored."""
     groups = []
     for _ in range(count):
         clip = clips[_integer(generator, len(clips))]
-        step = (0, 1, 1, 1, 2)[_integer(generator, 5)]
+        step = (0, 1, 1)[_integer(generator, 3)]
         start = _integer(generator, len(clip) - (FRAMES - 1) * step)
         index = start + step * torch.arange(FRAMES)
         top, left = (_integer(generator, full - part + 1) for full, part in zip(clip.shape[-2:], size))

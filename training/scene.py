@@ -144,7 +144,7 @@ class Place:
     actor: int = -1
 
     def surface(self, corner, u, v, facing, texture: int, period=0.0, tint=(1.0, 1.0, 1.0), glow=0.0) -> None:
-        """A rectangle in local coordinates, its picture turned so that it reads from the side that ``facing`` points to."""
+        """A rectangle in local coordinates, its picture turned so that it reads from where ``facing`` points to."""
         R = _rotation(self.yaw)
         corner, u, v = (np.asarray(x, np.float64) for x in (corner, u, v))
         if np.dot(np.cross(v, u), facing) < 0:

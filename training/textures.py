@@ -134,7 +134,7 @@ def pattern(rng: np.random.Generator) -> np.ndarray:
 
 
 def leaves(rng: np.random.Generator) -> np.ndarray:
-    """Dead leaves: discs and boxes of power-law sizes that occlude one another, the statistics of cluttered photographs."""
+    """Dead leaves: discs and boxes of power-law sizes over one another, the statistics of cluttered photographs."""
     image = np.broadcast_to(colour(rng), (SIZE, SIZE, 3)).copy()
     axis = np.arange(SIZE)
     texture = spectral_noise(rng, 0.9)
@@ -243,7 +243,7 @@ def material(rng: np.random.Generator, split: str) -> np.ndarray:
 
 
 def mipmap(image: np.ndarray) -> np.ndarray:
-    """All levels of (SIZE, SIZE, 3), each the 2 x 2 means of the one before, flattened one after another: (87381, 3)."""
+    """All levels of (SIZE, SIZE, 3), each the 2 x 2 means of the one before, one after another: (87381, 3)."""
     levels = [np.clip(image, 0, 1).astype(np.float32)]
     while levels[-1].shape[0] > 1:
         h = levels[-1].shape[0] // 2

@@ -1,8 +1,8 @@
 """Training windows: what a rollout would have known, drawn at random from encoded clips.
 
-A window is 9 latents of a clip: the first p are history (1 = a start frame, 3 = the last 9 frames of a chunk), the rest is
-the target. Its memory is made as a rollout makes it, by lifting codes of other frames and reading them at the window's
-cameras, with the errors that a rollout has: wrong depth, missing regions, nothing at all.
+A window is 9 latents of a clip: the first p are history (1 = a start frame, 3 = the last 9 frames of a chunk), the
+rest is the target. Its memory is made as a rollout makes it, by lifting codes of other frames and reading them at the
+window's cameras, with the errors that a rollout has: wrong depth, missing regions, nothing at all.
 """
 
 import math
@@ -134,7 +134,7 @@ def draw_window(clip: dict[str, Tensor], history: int, references: int, generato
 
 
 def perturbed_history(window: Window, generator: torch.Generator) -> Tensor:
-    """The clean latents as the network gets them: with noise of a timestep in [0, 50], which it is not told. (C, p, h, w)."""
+    """The clean latents (C, p, h, w) as the network gets them: with noise of a timestep in [0, 50], not told to it."""
     sigma = uniform(generator, 0, AUGMENT_TIMESTEP) / 1000
     clean = window.x0[:, : window.history]
     return (1 - sigma) * clean + sigma * torch.randn(clean.shape, generator=generator)

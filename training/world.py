@@ -4,8 +4,8 @@
 
 Steps alternate between the folders, so that the network sees both token grids (2 x 3 for 64 x 96 pixels, 6 x 10 for
 192 x 320): rotary positions that were never seen do not work. Loss: squared error of the posterior residual
-(``models/prior.py``) on the latents that are not history, sigma uniform and shifted by 3. AdamW, cosine to zero over the
-time budget, bfloat16 autocast, an exponential average of the weights is what ships (fp16).
+(``models/prior.py``) on the latents that are not history, sigma uniform and shifted by 3. AdamW, cosine to zero over
+the time budget, bfloat16 autocast, an exponential average of the weights is what ships (fp16).
 """
 
 import argparse
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ..models.prior import memory_residual_target
 from ..models.transformer import SpatialTransformer
-from ..models.world import MINI_FOLDER, MINI_TRANSFORMER
+from ..models.world import MINI_FOLDER, MINI_TRANSFORMER, is_text
 from .checkpoint import load_training, save_training
 from .windows import Window, draw_window, integer, perturbed_history, uniform
 
@@ -85,7 +85,7 @@ def export(average: dict[str, Tensor], path: Path) -> None:
     temporary = path.with_suffix(".partial")
     config = {**MINI_TRANSFORMER, "patch_size": list(MINI_TRANSFORMER["patch_size"])}
     save_file(
-        {name: tensor.half().contiguous() for name, tensor in average.items()},
+        {name: tensor.half().contiguous() for name, tensor in average.items() if not is_text(name)},
         temporary,
         {"config": json.dumps(config)},
     )

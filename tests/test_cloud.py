@@ -1,0 +1,120 @@
+"""The memory: inserting, selecting, reverting, gathering, merging; nothing changes in place."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from spatial_memory.memory.camera import Cameras, intrinsics_from_fov
+from spatial_memory.memory.cloud import Observation, SpatialMemory, fresh_only
+from spatial_memory.memory.lift import lift_latents, lift_pixels
+from test_camera import pose
+from test_lift import geometry
+
+EMPTY = SpatialMemory("latent", "toy", 4, 1.0, False)
+
+
+def observation(count, frame=0, chunk=-1, channels=4, seed=0):
+    generator = torch.Generator().manual_seed(seed + 31 * frame + 7 * chunk)
+    points, features = torch.randn(count, 3, generator=generator), torch.randn(count, channels, generator=generator)
+    points[:, 2] += 4
+    camera = Cameras(torch.eye(4), intrinsics_from_fov(60.0, 12, 20), 12, 20)
+    cells = torch.randperm(240, generator=generator)[:count].sort().values.int()
+    return Observation(points, features.half(), cells, points[:, 2].clone(), camera, frame, chunk)
+
+
+def contents(memory):
+    return [(o.chunk, o.frame, o.cells.tolist(), o.points.tolist()) for o in memory.observations]
+
+
+def test_inserting_is_associative_and_leaves_the_old_memory_alone():
+    a, b, c = observation(5), observation(7, 4, 0), observation(3, 8, 0)
+    memory = EMPTY.insert([a])
+    assert contents(memory.insert([b]).insert([c])) == contents(memory.insert([b, c]))
+    assert memory.num_points == 5 and EMPTY.num_points == 0
+
+
+def test_inserting_shares_the_tensors_that_were_there():
+    a, b = observation(5), observation(7, 4, 0)
+    memory = EMPTY.insert([a]).insert([b])
+    assert memory.observations[0].points.data_ptr() == a.points.data_ptr()
+
+
+def test_points_and_features_are_joined_oldest_first():
+    a, b = observation(5), observation(7, 4, 0)
+    memory = EMPTY.insert([a, b])
+    assert torch.equal(memory.points, torch.cat([a.points, b.points]))
+    assert torch.equal(memory.features, torch.cat([a.features, b.features]))
+    index = torch.tensor([11, 0, 5, 5, 4])
+    assert torch.equal(memory.gather(index), memory.features[index])
+
+
+def test_an_empty_memory_has_shapes():
+    assert EMPTY.points.shape == (0, 3) and EMPTY.features.shape == (0, 4) and EMPTY.get_ram_usage() == 0
+    assert EMPTY.gather(torch.empty(0, dtype=torch.int64)).shape == (0, 4)
+    assert EMPTY.insert([observation(0)]).observations == ()
+
+
+def test_bytes_are_those_of_the_tensors():
+    assert EMPTY.insert([observation(10)]).get_ram_usage() == 10 * (3 * 4 + 4 * 2 + 4 + 4)
+
+
+def test_selecting_keeps_provenance():
+    memory = EMPTY.insert([observation(5), observation(7, 4, 0)])
+    chosen = memory.select(lambda o: o.cells % 2 == 0)
+    assert [(o.frame, o.chunk) for o in chosen.observations] == [(0, -1), (4, 0)]
+    assert all((o.cells % 2 == 0).all() and len(o.points) == len(o.cells) for o in chosen.observations)
+    assert memory.select(lambda o: torch.zeros(len(o), dtype=torch.bool)).observations == ()
+    assert memory.num_points == 12
+
+
+def test_reverting_forgets_later_chunks():
+    memory = EMPTY.insert([observation(5), observation(7, 4, 0), observation(6, 36, 1)])
+    assert [o.chunk for o in memory.revert(0).observations] == [-1, 0]
+    assert memory.revert(-1).num_points == 5 and memory.revert(9).num_points == 18
+
+
+def test_another_codecs_channels_and_another_kind_are_refused():
+    with pytest.raises(ValueError, match="3 channels, the memory holds 4.*'toy'"):
+        EMPTY.insert([observation(5, channels=3)])
+    with pytest.raises(ValueError, match="kind is 'mesh'"):
+        SpatialMemory("mesh", "", 3, 1.0, False)
+
+
+def test_fields_cannot_be_assigned():
+    with pytest.raises(AttributeError):
+        EMPTY.channels = 3
+
+
+def test_seniority_is_none_in_order_and_sorts_by_chunk_frame_cell():
+    a, b = observation(5), observation(7, 4, 0)
+    assert EMPTY.insert([a, b]).seniority() is None
+    flipped = b.where(torch.ones(7, dtype=torch.bool))
+    flipped = replace(
+        flipped, **{n: getattr(b, n).flip(0) for n in ("points", "features", "cells", "depth")}
+    )
+    memory = EMPTY.insert([flipped, a])
+    order = memory.seniority()
+    assert torch.equal(memory.points[order], EMPTY.insert([a, b]).points)
+
+
+@pytest.mark.parametrize("kind", ["latent", "rgb"])
+def test_merging_drops_what_the_memory_shows_and_keeps_what_is_new(kind):
+    wall = geometry(torch.full((2, 24, 40), 2.0), c2w=torch.stack([torch.eye(4), pose((0.5, 0.0, 0.0))]))
+    if kind == "latent":
+        empty, lifted = EMPTY, lift_latents(torch.zeros(4, 2, 6, 10), wall, [0, 4], 0)
+    else:
+        empty, lifted = SpatialMemory("rgb", "", 3, 1.0, False), lift_pixels(torch.zeros(2, 3, 24, 40), wall, [0, 4], 0, None)
+    once, new = fresh_only(empty, lifted)
+    assert len(once) == len(lifted[0])  # nothing was there
+    assert 0 < len(new) < 0.5 * len(lifted[1])
+    seen_before = lifted[1].points[:, 0].sort().values[: len(lifted[1]) // 3]
+    assert new.points[:, 0].min() > seen_before.max()  # what is left lies where the first view did not reach
+    again = fresh_only(empty.insert([once, new]), lifted)
+    assert [len(o) for o in again] == [0, 0]
+
+
+def test_merging_keeps_a_surface_in_front_of_and_one_behind_what_is_known():
+    first = lift_latents(torch.zeros(4, 1, 6, 10), geometry(torch.full((1, 24, 40), 2.0)), [0], 0)
+    for z, kept in ((1.0, 60), (3.0, 60), (2.05, 0)):
+        other = lift_latents(torch.zeros(4, 1, 6, 10), geometry(torch.full((1, 24, 40), z)), [4], 0)
+        assert len(fresh_only(EMPTY.insert(first), other)[0]) == kept
