@@ -31,6 +31,7 @@ $(READY): pyproject.toml requirements.txt
 
 demo: $(READY)  ## the closed loop on the bundled photograph, with its report
 	$(BIN)/spatial-memory run workflows/closed_loop.json --output output
+	@echo "The film is under output/spatial_memory/, the report in output/report.json and output/report.png." >&2
 
 test: check $(if $(CHECKOUTS),host)  ## lint, types and all tests: what CI runs
 	$(BIN)/python -m pytest

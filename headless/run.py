@@ -20,8 +20,8 @@ from .workflow import read_workflow, to_prompt
 EXAMPLES = """examples:
   spatial-memory run workflows/closed_loop.json
   spatial-memory run workflows/closed_loop.json --set EncodeStartFrame.seed=7 --output runs/seed7
-  spatial-memory run workflows/one_node.json --set "Camera path.num_frames=57" --set 12.steps=2
-  spatial-memory run workflows/closed_loop.json --resume output/world/chunk002.safetensors
+  spatial-memory run workflows/one_node.json --set "Camera Path.num_frames=57" --set Rollout.steps=2
+  spatial-memory run workflows/closed_loop.json --resume output/ck/chunk002.safetensors
   spatial-memory run workflows/closed_loop.json --server http://127.0.0.1:8188 --json
 
 NODE in --set is a node's id, its title, or its class name (SpatialMemory_ may be left out) where only one node has it.
@@ -97,9 +97,9 @@ def _here(args: argparse.Namespace, workflow: dict[str, Any], folders: Folders) 
     extra = {"workflow": workflow} if "nodes" in workflow else None
     with Display() as display:
         ran = Runner(nodes, display.step).run(prompt, extra)
-    for node_id, shown in ran.ui.items():
-        files = [str(_path(folders, result)) for result in shown.get("images", [])]
-        yield _report(prompt, node_id, files, shown)
+    for node_id in [own for own in prompt if own in ran.ui]:
+        files = [str(_path(folders, result)) for result in ran.ui[node_id].get("images", [])]
+        yield _report(prompt, node_id, files, ran.ui[node_id])
 
 
 def _on_server(args: argparse.Namespace, workflow: dict[str, Any], folders: Folders) -> Iterator[dict[str, Any]]:
@@ -107,9 +107,9 @@ def _on_server(args: argparse.Namespace, workflow: dict[str, Any], folders: Fold
     resume = None if args.resume is None else args.resume.as_posix()  # a name in the server's own folders
     prompt = client.with_uploads(server, edited(args, workflow, server.object_info(), resume), folders)
     outputs = server.run(prompt, {"workflow": workflow} if "nodes" in workflow else {})
-    for node_id, shown in outputs.items():
-        files = [server.view_url(result) for result in shown.get("images", [])]
-        yield _report(prompt, node_id, files, shown)
+    for node_id in [own for own in prompt if own in outputs]:
+        files = [server.view_url(result) for result in outputs[node_id].get("images", [])]
+        yield _report(prompt, node_id, files, outputs[node_id])
 
 
 def _offered(world: Path, folders: Folders) -> str:
@@ -144,11 +144,11 @@ def _path(folders: Folders, result: dict[str, str]) -> Path:
 
 
 def _report(prompt: Prompt, node_id: str, files: list[str], shown: dict[str, Any]) -> dict[str, Any]:
-    """What one output node made."""
-    known = prompt.get(node_id, {"class_type": ""})
-    title = known.get("_meta", {}).get("title", known["class_type"])
+    """What one node of the user's workflow shows; parts of expansions show theirs on the server alone."""
+    node = prompt[node_id]
+    title = node.get("_meta", {}).get("title", node["class_type"])
     rest = {key: value for key, value in shown.items() if key not in ("images", "animated")}
-    return {"node": node_id, "class_type": known["class_type"], "title": title, "files": files, **rest}
+    return {"node": node_id, "class_type": node["class_type"], "title": title, "files": files, **rest}
 
 
 def _readable(report: dict[str, Any]) -> str:

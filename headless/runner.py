@@ -1,22 +1,17 @@
 """Run a prompt as ComfyUI's executor does: on demand, lazily, with node expansion and the host's cache keys."""
 
 import asyncio
-import hashlib
-import itertools
-import json
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
+from .cache import ROOT, Entry, Keys, Results
 from .standin.graph import DynamicPrompt, ExecutionBlocker, GraphBuilder, is_link
 from .standin.runtime import SESSION, InterruptProcessingException
 from .standin.schema import ComfyNode, Hidden, HiddenHolder, NodeOutput
-from .validate import Prompt, WorkflowError, check_prompt, describe, literals, options_of, own_validation
-
-ROOT = ""  # the owner of the cache entries of nodes that the user placed
+from .validate import Prompt, WorkflowError, check_prompt, describe, literals, needed, options_of, own_validation
 
 
 class NodeFailed(RuntimeError):
@@ -41,20 +36,14 @@ class Ran:
     outputs: dict[str, tuple]  # values by node id
 
 
-@dataclass(frozen=True)
-class _Entry:
-    outputs: tuple
-    ui: dict[str, Any] | None
-
-
 @dataclass
 class _Run:
     """The state of one run."""
 
     prompt: DynamicPrompt
+    keys: Keys
     extra_pnginfo: dict | None
-    done: dict[str, _Entry] = field(default_factory=dict)
-    keys: dict[str, str] = field(default_factory=dict)
+    done: dict[str, Entry] = field(default_factory=dict)
     executed: list[str] = field(default_factory=list)
 
 
@@ -68,9 +57,7 @@ class Runner:
     def __init__(self, nodes: dict[str, type[ComfyNode]], on_step: Callable[[Step], None] = lambda step: None):
         self.nodes = nodes
         self.on_step = on_step
-        self._cache: dict[str, dict[str, _Entry]] = {}
-        self._info = {name: node.GET_NODE_INFO_V1() for name, node in nodes.items()}
-        self._unique = itertools.count()
+        self._results = Results()
 
     def run(self, prompt: Prompt, extra_pnginfo: dict | None = None) -> Ran:
         """Run every output node of ``prompt``.
@@ -79,19 +66,19 @@ class Runner:
             WorkflowError: The prompt cannot run; nothing was executed.
             NodeFailed: A node raised.
         """
-        # the choices of a combo may be files, which come and go: ask the schemas again
-        self._info = {name: node.GET_NODE_INFO_V1() for name, node in self.nodes.items()}
-        targets = check_prompt(prompt, self._info)
-        prompt = literals(prompt, self._info)
+        # the choices of a combo may be files, which come and go: ask the schemas each time
+        info = {name: node.GET_NODE_INFO_V1() for name, node in self.nodes.items()}
+        targets = check_prompt(prompt, info)
+        prompt = literals(needed(prompt, targets), info)
         complaints = {
             node_id: own_validation(self.nodes[node["class_type"]], node["inputs"]) for node_id, node in prompt.items()
         }
         if any(complaints.values()):
             raise WorkflowError("\n".join(f"{describe(prompt, i)}: {said}" for i, said in complaints.items() if said))
-        run = _Run(DynamicPrompt(prompt), extra_pnginfo)
-        self._forget(ROOT, {self._key(run, node_id) for node_id in prompt})
-        for owner in [owner for owner in self._cache if owner != ROOT and owner not in prompt]:
-            del self._cache[owner]
+        dynamic = DynamicPrompt(prompt)
+        run = _Run(dynamic, Keys(dynamic, self.nodes), extra_pnginfo)
+        self._results.keep(ROOT, map(run.keys.of, prompt))
+        self._results.keep_owners(prompt)
         with torch.inference_mode():
             for target in targets:
                 self._solve(run, target)
@@ -117,7 +104,7 @@ class Runner:
         if node_id in run.done:
             return
         owner = run.prompt.get_parent_node_id(node_id) or ROOT
-        known = self._cache.setdefault(owner, {}).get(self._key(run, node_id))
+        known = self._results.get(owner, run.keys.of(node_id))
         if known is not None:
             run.done[node_id] = known
             return
@@ -153,9 +140,8 @@ class Runner:
                     yield value[0]
             outputs = tuple(run.done[v[0]].outputs[int(v[1])] if is_link(v) else v for v in outputs)
         shown = result.ui if result.ui is None or isinstance(result.ui, dict) else result.ui.as_dict()
-        entry = _Entry(outputs, shown)
-        run.done[node_id] = entry
-        self._cache.setdefault(owner, {})[self._key(run, node_id)] = entry
+        run.done[node_id] = Entry(outputs, shown)
+        self._results.put(owner, run.keys.of(node_id), run.done[node_id])
 
     def _wanted(self, run: _Run, clone: type[ComfyNode], node: dict, links: dict[str, list]) -> list[str]:
         """The sources of the inputs that a lazy node asks for and does not have yet."""
@@ -228,56 +214,8 @@ class Runner:
                     raise WorkflowError(f"node {node_id} links {name!r} to {source!r}, a node that does not exist")
         for node_id, node in graph.items():
             run.prompt.add_ephemeral_node(node_id, node, parent, node.get("override_display_id", parent))
-        self._forget(parent, {self._key(run, node_id) for node_id in graph})
+        self._results.keep(parent, map(run.keys.of, graph))
         yield from (i for i, node in graph.items() if self.nodes[node["class_type"]].GET_SCHEMA().is_output_node)
-
-    def _forget(self, owner: str, still_used: set[str]) -> None:
-        """Drop the owner's results whose keys do not occur any more."""
-        kept = {key: entry for key, entry in self._cache.get(owner, {}).items() if key in still_used}
-        self._cache[owner] = kept
-
-    def _key(self, run: _Run, node_id: str) -> str:
-        """The cache key: a digest of class, fingerprint and inputs, links replaced by the keys of their sources."""
-        pending, path = [node_id], set()
-        while pending:
-            current = pending[-1]
-            if current in run.keys:
-                pending.pop()
-                continue
-            inputs = run.prompt.get_node(current)["inputs"] if run.prompt.has_node(current) else {}
-            sources = [value[0] for value in inputs.values() if is_link(value) and value[0] not in run.keys]
-            if current not in path and sources:
-                path.add(current)
-                pending += [source for source in sources if source not in path]
-            else:
-                run.keys[current] = self._digest(run, current, inputs)
-                pending.pop()
-        return run.keys[node_id]
-
-    def _digest(self, run: _Run, node_id: str, inputs: dict[str, Any]) -> str:
-        class_type = run.prompt.get_node(node_id)["class_type"]
-        kind = self.nodes[class_type]
-        schema = kind.GET_SCHEMA()
-        own_id = node_id if schema.not_idempotent or Hidden.unique_id in schema.hidden else None
-        fingerprint = None
-        if kind.overrides("fingerprint_inputs") is not None:
-            known = {name: None if is_link(value) else value for name, value in inputs.items()}
-            try:
-                fingerprint = kind.fingerprint_inputs(**known)
-            except (OSError, ValueError):  # the node itself will say what is wrong; until then nothing is reused
-                fingerprint = math.nan
-        parts = [
-            (name, ["link", run.keys.get(value[0], "cycle"), value[1]] if is_link(value) else value)
-            for name, value in sorted(inputs.items())
-        ]
-        text = json.dumps([class_type, fingerprint, own_id, parts], default=self._never_equal, sort_keys=True)
-        if isinstance(fingerprint, float) and math.isnan(fingerprint):
-            text += f" run {next(self._unique)}"
-        return hashlib.sha256(text.encode()).hexdigest()
-
-    def _never_equal(self, value: Any) -> str:
-        """A value that JSON cannot hold, such as a tensor, equals nothing, as in the host."""
-        return f"{type(value).__name__} {next(self._unique)}"
 
 
 def _normalized(given: Any, where: str) -> NodeOutput:

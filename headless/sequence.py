@@ -23,9 +23,9 @@ class Sequence:
 def load_sequence(folder: Path, frames: list[int]) -> Sequence:
     """Load some frames of a sequence, by their place in ``frames.json`` (0 is the first).
 
-    ``frames.json``: a common ``K`` = [fx, fy, cx, cy] that a frame's own overrides, ``depth_scale`` = stored integers a
-    metre, and per frame ``rgb``, ``depth``, ``c2w`` (OpenCV axes). Its K has pixel centres at integers, ours at +0.5: half
-    a pixel is added to cx and cy here.
+    ``frames.json`` holds a common ``K`` = [fx, fy, cx, cy] that a frame's own overrides, ``depth_scale`` = stored
+    integers a metre, and per frame ``rgb``, ``depth`` and ``c2w`` (OpenCV axes). Its K has pixel centres at integers,
+    ours at +0.5: half a pixel is added to cx and cy here.
 
     Raises:
         ValueError: no such file, a frame that is not listed, a file that is missing or of another size, a bad pose.

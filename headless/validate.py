@@ -46,28 +46,46 @@ def fits(given: Any, wanted: Any) -> bool:
 
 
 def check_prompt(prompt: Prompt, info: dict[str, Any]) -> tuple[str, ...]:
-    """Check every node of ``prompt`` and return the ids of its output nodes.
+    """Check ``prompt`` and return the ids of its output nodes. Nodes that no output needs may be unfinished.
 
     Raises:
         WorkflowError: Unknown classes or inputs, missing or ill-typed or out-of-range values, broken links, a cycle,
             or no output node; all of them at once.
     """
+    unknown = [node_id for node_id, node in prompt.items() if node.get("class_type") not in info]
+    if unknown:
+        hint = "is not known here. Known are the nodes of this pack and LoadImage, PreviewImage, SaveVideo and the like"
+        lines = [f"{describe(prompt, node_id)}: this node class {hint}; use --server URL" for node_id in unknown]
+        raise WorkflowError("\n".join(lines))
+    outputs = tuple(node_id for node_id, node in prompt.items() if info[node["class_type"]].get("output_node"))
+    if not outputs:
+        raise WorkflowError("no node of this workflow shows or saves anything: add PreviewImage, SaveVideo or the like")
+    used = needed(prompt, outputs)
     problems = [
-        f"{describe(prompt, node_id)}: this node class is not known here. Known are the nodes of this pack and "
-        "LoadImage, PreviewImage, CreateVideo, SaveVideo and the like; use --server URL for others"
-        for node_id, node in prompt.items()
-        if node.get("class_type") not in info
+        f"{describe(prompt, node_id)}: {problem}"
+        for node_id in used
+        for problem in _node_problems(prompt, node_id, info)
     ]
-    if not problems:
-        for node_id in prompt:
-            problems += [f"{describe(prompt, node_id)}: {problem}" for problem in _node_problems(prompt, node_id, info)]
-        problems += [_cycle_problem(prompt)] if not problems and _cycle(prompt) else []
-    outputs = tuple(node_id for node_id, node in prompt.items() if info.get(node["class_type"], {}).get("output_node"))
-    if not problems and not outputs:
-        problems.append("no node of this workflow shows or saves anything: add PreviewImage, SaveVideo or the like")
     if problems:
         raise WorkflowError("\n".join(problems))
+    ring = _cycle(used)
+    if ring:
+        names = ", ".join(describe(prompt, node_id) for node_id in ring)
+        raise WorkflowError(
+            f"these nodes wait for each other in a cycle (or for one): {names}. Remove one of their links"
+        )
     return outputs
+
+
+def needed(prompt: Prompt, outputs: tuple[str, ...]) -> Prompt:
+    """The output nodes and all their sources, in the order of the prompt."""
+    found, pending = set(), list(outputs)
+    while pending:
+        node_id = pending.pop()
+        if node_id in prompt and node_id not in found:
+            found.add(node_id)
+            pending += [value[0] for value in prompt[node_id]["inputs"].values() if is_link(value)]
+    return {node_id: node for node_id, node in prompt.items() if node_id in found}
 
 
 def converted(value: Any, kind: Any) -> Any:
@@ -151,7 +169,7 @@ def _kind(declared: tuple) -> str:
 
 
 def _cycle(prompt: Prompt) -> list[str]:
-    """The nodes that lie on a cycle or only behind one, found by taking away nodes that wait for nothing."""
+    """The nodes that lie on a cycle or behind one, found by taking away nodes that wait for nothing."""
     waits = {
         node_id: {value[0] for value in node["inputs"].values() if is_link(value)} for node_id, node in prompt.items()
     }
@@ -159,11 +177,6 @@ def _cycle(prompt: Prompt) -> list[str]:
         for node_id in ready:
             del waits[node_id]
     return list(waits)
-
-
-def _cycle_problem(prompt: Prompt) -> str:
-    ring = ", ".join(describe(prompt, node_id) for node_id in _cycle(prompt))
-    return f"these nodes wait for each other in a cycle (or for one that does): {ring}. Remove one of their links"
 
 
 def own_validation(node: Any, inputs: dict[str, Any]) -> str | None:

@@ -128,13 +128,19 @@ def refine_registration(source: Tensor, target: Tensor, initial: Tensor, max_dis
 
     Raises:
         ValueError: a cloud is empty or not finite, or the distance is not positive.
+        ImportError: open3d or a system library that it needs is missing.
     """
     n, m = sizes("N 3 | M 3 | 4 4", source=source, target=target, initial=initial)
     if not (n and m and source.isfinite().all() and target.isfinite().all() and initial.isfinite().all()):
         raise ValueError(f"source has {n} points, target {m}: expected some in each, all finite, and a finite guess")
     if not max_distance > 0:
         raise ValueError(f"max_distance is {max_distance}, expected a positive distance in world units")
-    import open3d as o3d
+    try:
+        import open3d as o3d
+    except ImportError as error:
+        raise ImportError(
+            f"ICP needs open3d, which cannot be imported here ({error}); install what it names"
+        ) from error
 
     clouds = [o3d.geometry.PointCloud(o3d.utility.Vector3dVector(p.double().numpy())) for p in (source, target)]
     result = o3d.pipelines.registration.registration_icp(*clouds, max_distance, initial.double().numpy())

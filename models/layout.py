@@ -47,4 +47,4 @@ class Layout:
     control: Callable[[Tensor, Tensor], Tensor]  # (C, t, h, w), (t, h, w) -> (control_channels, t, h, w)
 
 
-MINI_LAYOUT = Layout("mini", 33, "overlap", 9, 3, "frames", 17, control_with_mask)
+MINI_LAYOUT = Layout("mini", 33, "overlap", 9, 3, "frames", 25, control_with_mask)

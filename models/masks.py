@@ -7,8 +7,8 @@ from torch import Tensor
 from ..memory.camera import Cameras, known_depth, project, unproject
 from ..memory.shapes import sizes
 
-GAP = 2  # frames between the two pictures whose flow is compared
-PIXELS = 1.5  # a smaller deviation from the rigid flow is noise of the flow itself
+FINE = 2  # flow is sought in pictures so many times larger: small things have few pixels at coarse levels
+PIXELS = 1.0  # from one frame to the next; a smaller deviation from the rigid flow is noise of the flow itself
 SHARE = 0.35  # of the rigid flow's length: what a depth that is off by as much explains
 RETURN = 1.0  # pixels by which going there and back may miss
 
@@ -60,16 +60,14 @@ def moving(
         raise ValueError(f"frames is {frames}, expected {views} indices below {count}")
     weights = images.new_tensor([0.299, 0.587, 0.114])[:, None, None]
     grey = ((images * weights).sum(dim=1) * 255).round().clamp(0, 255).to(torch.uint8).numpy()
-    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     kernel = np.ones((3, 3), np.uint8)
     marked = []
     for view, frame in enumerate(frames):
         moves = np.zeros((height, width), bool)
-        for other in (frame - GAP, frame + GAP):
+        for other in (frame - 1, frame + 1):
             if not 0 <= other < count:
                 continue
-            there = dis.calc(grey[frame], grey[other], None)  # (H, W, 2) pixels
-            back = dis.calc(grey[other], grey[frame], None)
+            there, back = _flow(grey[frame], grey[other]), _flow(grey[other], grey[frame])
             rigid, valid = _rigid_flow(depth[view], cameras[frame], cameras[other])
             deviation = np.linalg.norm(there - rigid, axis=-1)
             allowed = np.maximum(PIXELS, SHARE * np.linalg.norm(rigid, axis=-1))
@@ -77,6 +75,16 @@ def moving(
         opened = cv2.morphologyEx(moves.astype(np.uint8), cv2.MORPH_OPEN, kernel)
         marked.append(torch.from_numpy(cv2.dilate(opened, kernel, iterations=2) > 0))
     return torch.stack(marked)
+
+
+def _flow(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Dense optical flow (DIS) between grey pictures (H, W) uint8: (H, W, 2) pixels."""
+    import cv2
+
+    height, width = source.shape
+    fine = [cv2.resize(x, (FINE * width, FINE * height), interpolation=cv2.INTER_CUBIC) for x in (source, target)]
+    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(*fine, None)
+    return cv2.resize(flow, (width, height), interpolation=cv2.INTER_AREA) / FINE
 
 
 def _rigid_flow(depth: Tensor, source: Cameras, target: Cameras) -> tuple[np.ndarray, np.ndarray]:

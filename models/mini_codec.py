@@ -1,6 +1,6 @@
 """The network of the mini codec: every latent stands for four frames, or for one frame shown four times.
 
-Four frames x 8 x 8 pixels become 16 channels. Latents do not depend on their neighbours in time, so that joins are
+Four frames x 8 x 8 pixels become 24 channels. Latents do not depend on their neighbours in time, so that joins are
 exact. The stream around it (which frames belong to which latent) is ``models/codec.py``.
 """
 
@@ -37,7 +37,7 @@ class MiniCodecNetwork(nn.Module):
     latent_mean: Tensor  # (channels,) of what the encoder gives on the training clips
     latent_std: Tensor  # (channels,)
 
-    def __init__(self, channels: int = 16, width: int = 160, fine_width: int = 96, depth: int = 3) -> None:
+    def __init__(self, channels: int = 24, width: int = 160, fine_width: int = 96, depth: int = 3) -> None:
         super().__init__()
         self.config = {"channels": channels, "width": width, "fine_width": fine_width, "depth": depth}
         folded = 3 * FRAMES * 16  # 4 x 4 pixels

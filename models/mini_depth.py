@@ -88,7 +88,8 @@ class MiniDepthNetwork(nn.Module):
         x = (torch.arange(width, device=images.device) + 0.5 - K[:, 0, 2, None]) / K[:, 0, 0, None]  # (B, W)
         y = (torch.arange(height, device=images.device) + 0.5 - K[:, 1, 2, None]) / K[:, 1, 1, None]  # (B, H)
         rays = torch.stack([x[:, None].expand(-1, height, -1), y[:, :, None].expand(-1, -1, width)], 1)
-        base = completed(rendered_inverse[:, None].clamp(0.02, 20.0), known)
+        given = torch.where(known > 0, rendered_inverse[:, None], 1.0).clamp(0.02, 20.0)
+        base = completed(given, known)
         inputs = torch.cat([images * 2.0 - 1.0, base.log(), base.log() * known, known, rays], 1)
 
         h, skips = self.enter(pixel_unshuffle(inputs, FOLD)), []

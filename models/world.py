@@ -22,14 +22,14 @@ MINI_TRANSFORMER = dict(
     patch_size=(1, 4, 4),
     num_attention_heads=6,
     attention_head_dim=64,
-    in_channels=16,
-    out_channels=16,
+    in_channels=24,
+    out_channels=24,
     text_dim=64,
     freq_dim=256,
     ffn_dim=1024,
     num_layers=6,
     vace_layers=[0, 3],
-    vace_in_channels=17,
+    vace_in_channels=25,
 )
 
 

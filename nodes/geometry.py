@@ -6,15 +6,18 @@ import torch
 
 from ..memory.camera import Cameras, concatenate, known_depth
 from ..memory.geometry import Geometry
-from ..models.geometry import GeometryProvider, GivenGeometry, load_mini_geometry
+from ..memory.splat import render_depth
+from ..models.geometry import Estimate, GeometryProvider, GivenGeometry
 from ..models.masks import given
-from ..rollout.observe import chunk_geometry, detect_moving, pick_fresh
+from ..models.mini_geometry import MiniGeometry
+from ..rollout.observe import chunk_geometry, detect_moving, fresh_frames, pick_fresh
 from ..rollout.start import start_geometry
 from ..rollout.state import RolloutState
 from .convert import depth_from_socket, grey_to_socket, images_from_socket, selection_from_socket
 from .host import GeometrySocket, State, io, result, schema, socket, ui
 
-PROVIDERS = {"mini": load_mini_geometry}
+PROVIDERS = {"mini": MiniGeometry}
+FLOW = "optical flow"
 
 
 @lru_cache(maxsize=1)
@@ -34,6 +37,16 @@ def geometry_of(state: RolloutState, images, provider: GeometryProvider, dynamic
     if state.fresh is not None:
         return chunk_geometry(provider, state, images, dynamic, sky)
     return start_geometry(provider, images, start_cameras(state), dynamic, sky)
+
+
+def estimate_of(state: RolloutState, images: torch.Tensor, provider: GeometryProvider) -> Estimate:
+    """What the provider says of the first pictures, or of those new frames that a chunk's latents stand for."""
+    if state.fresh is None:
+        nothing = torch.zeros(len(images), *images.shape[2:])
+        return provider.estimate(images, start_cameras(state), nothing, nothing > 0, None)
+    cameras = state.target.cameras[[frame - state.target.start for frame in fresh_frames(state)]]
+    rendered, seen = render_depth(state.memory, cameras)
+    return provider.estimate(pick_fresh(state, images), cameras, rendered, seen, state.memory.scene_unit)
 
 
 def depth_picture(geometry: Geometry) -> torch.Tensor:
@@ -127,40 +140,49 @@ class SegmentDynamics(io.ComfyNode):
             "Marks what must never be remembered: things that move by themselves, and the sky.",
             inputs=[
                 socket(
-                    State,
-                    "state",
-                    "From Encode Start Frame for the first pictures, from Denoise Chunk inside the loop.",
+                    State, "state", "From Encode Start Frame for the first pictures, from Denoise Chunk in the loop."
                 ),
-                socket(io.Image, "images", "The pictures to mark."),
+                socket(io.Image, "images", "The pictures to mark: the same as Estimate Geometry gets."),
                 socket(
                     io.Combo,
                     "detect",
-                    "'optical flow' marks, in a chunk's new frames, what leaves the flow that depth and camera "
-                    "explain. 'off': only the masks that are connected here.",
-                    options=["off", "optical flow"],
-                    default="off",
+                    "'mini': the network that ships marks people, vehicles and sky. 'optical flow': what leaves, in a "
+                    "chunk's new frames, the flow that depth and camera explain. 'off': only your masks.",
+                    options=[*PROVIDERS, FLOW, "off"],
+                    default="mini",
                     optional=True,
                 ),
                 socket(io.Mask, "dynamic", "A mask of yours, 1 = moves: added to what is found.", optional=True),
-                socket(io.Mask, "sky", "A mask of yours, 1 = sky.", optional=True),
+                socket(io.Mask, "sky", "A mask of yours, 1 = sky: added to what is found.", optional=True),
             ],
             outputs=[
-                result(io.Mask, "dynamic", "1 = a moving thing."),
                 result(
-                    io.Mask,
-                    "sky",
-                    "1 = sky. All 0 without a mask of yours: then leave Estimate Geometry's sky unconnected.",
+                    io.Mask, "dynamic", "1 = a moving thing; inside the loop one mask for each new latent or frame."
                 ),
+                result(io.Mask, "sky", "1 = sky."),
             ],
             search_aliases=["mask", "moving objects", "people", "sky"],
         )
 
     @classmethod
-    def execute(cls, state, images, detect="off", dynamic=None, sky=None):
+    def execute(cls, state, images, detect="mini", dynamic=None, sky=None):
         pictures = images_from_socket(images)
-        size = len(pictures), *pictures.shape[2:]
-        moves = given(selection_from_socket(dynamic, "dynamic"), "dynamic", *size)
-        if detect == "optical flow" and state.fresh is not None:
-            moves = moves | detect_moving(state, pictures)
-        skies = given(selection_from_socket(sky, "sky"), "sky", *size)
-        return io.NodeOutput(moves.float(), skies.float(), ui=ui.PreviewImage(grey_to_socket(moves[-1:].float())))
+        if detect in PROVIDERS:
+            found = estimate_of(state, pictures, loaded(detect))
+            moves, skies = torch.zeros_like(found.sky) if found.dynamic is None else found.dynamic, found.sky
+        else:
+            skies = torch.zeros(len(pictures), *pictures.shape[2:], dtype=torch.bool)
+            flow = detect == FLOW and state.fresh is not None
+            moves = detect_moving(state, pictures) if flow else skies
+        moves = moves | given_for(state, dynamic, "dynamic", moves)
+        skies = skies | given_for(state, sky, "sky", skies)
+        shown = grey_to_socket((moves | skies)[-1:].float())
+        return io.NodeOutput(moves.float(), skies.float(), ui=ui.PreviewImage(shown))
+
+
+def given_for(state: RolloutState, mask, name: str, found: torch.Tensor) -> torch.Tensor:
+    """The user's mask for the views of ``found`` (V, H, W): one for all, one a view, or one a frame of the chunk."""
+    masks = selection_from_socket(mask, name)
+    if masks is not None and state.fresh is not None and len(masks) not in (1, len(found)):
+        masks = pick_fresh(state, masks, name)
+    return given(masks, name, *found.shape)

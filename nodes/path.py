@@ -97,10 +97,9 @@ class CameraPath(io.ComfyNode):
                 socket(
                     io.String,
                     "keyframes",
-                    'Keyframes as JSON, which replace the preset: {"version": 1, "num_frames": 57, "keyframes": '
-                    '[{"frame": 0, "position": [0, 0, 0]}, {"frame": 56, "position": [0.3, 0, 0.2], "rotation": [1, '
-                    "0, 0, 0]}]}. Positions in scene units, +X right, +Y down, +Z forward; rotation w x y z; "
-                    "vertical_fov and easing per key.",
+                    "Keyframes as JSON, which replace the preset; the help page of this node shows an example. "
+                    "Adding keys at the end runs only the new chunks, editing one runs the first chunk that it moves "
+                    "and those after it.",
                     default="",
                     multiline=True,
                     optional=True,

@@ -54,7 +54,13 @@ class ClosedLoopReport(io.ComfyNode):
         with replacing(output_file(filename + ".png")) as stream:
             save_png(picture, stream)
         shown = picture.float()[None] / 255
-        return io.NodeOutput(text, shown, ui={**ui.PreviewImage(shown).as_dict(), "text": (text,)})
+        return io.NodeOutput(text, shown, ui={**ui.PreviewImage(shown).as_dict(), "text": (summary(report),)})
+
+
+def summary(report: dict) -> str:
+    """The scores alone, one a line, for the node's face."""
+    scores = {key: value for key, value in report.items() if "psnr" in key or "ssim" in key}
+    return "\n".join(f"{key}: {value}" for key, value in scores.items() if not isinstance(value, (list, dict)))
 
 
 def save_png(picture, stream) -> None:

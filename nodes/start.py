@@ -95,6 +95,7 @@ class EncodeStartFrame(io.ComfyNode):
                     max=170.0,
                     step=0.1,
                     round=0.000001,
+                    optional=True,
                 ),
                 socket(
                     io.String,

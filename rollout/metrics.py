@@ -21,10 +21,18 @@ def psnr(a: Tensor, b: Tensor) -> float:
 
 
 def ssim(a: Tensor, b: Tensor) -> float:
-    """Structural similarity (Wang et al. 2004) of two images (3, H, W) in [0, 1].
+    """Structural similarity (Wang et al. 2004) of two images (3, H, W) in [0, 1]: the mean of ``ssim_map``.
 
-    Gaussian window 11 x 11 with sigma 1.5, K1 = 0.01, K2 = 0.03, population covariances; mean over channels and over
-    the windows that lie inside the picture.
+    Raises:
+        ValueError: the shapes differ, or a side is shorter than the window.
+    """
+    return ssim_map(a, b).mean().item()
+
+
+def ssim_map(a: Tensor, b: Tensor) -> Tensor:
+    """Structural similarity of every window that lies inside the picture: (3, H - 10, W - 10) float64.
+
+    Gaussian window 11 x 11 with sigma 1.5, K1 = 0.01, K2 = 0.03, population covariances.
 
     Raises:
         ValueError: the shapes differ, or a side is shorter than the window.
@@ -46,5 +54,4 @@ def ssim(a: Tensor, b: Tensor) -> float:
     covariance = blur(a * b) - mean_a * mean_b
     c1, c2 = 0.01**2, 0.03**2
     similarity = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
-    similarity = similarity / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))
-    return similarity.mean().item()
+    return similarity / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))

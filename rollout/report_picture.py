@@ -49,7 +49,7 @@ def draw_report(
     middle = MARGIN + 620
     box = (MARGIN, tops[4], middle - GAP, tops[4] + heights[4])
     _panel(pen, box, "the memory from above", f"{report['per_chunk'][-1]['points']:,} points")
-    seen = {0: state.image, **{frame: frames[frame] for frame in state.code_frames if frame > 0}}
+    seen = {0: state.image, **{frame: frames[frame] for frame in state.code_frames if 0 < frame < len(frames)}}
     from_above(pen, _inside(box), state.memory, seen, state.cameras, report["return_frame"])
     box = (middle, tops[4], WIDTH - MARGIN, tops[4] + heights[4])
     _curves(pen, box, report)

@@ -14,7 +14,7 @@ def project_point(point, w2c, K):
 
 
 def nearest(points, seniority, w2c, K, height, width):
-    """Which point each cell sees: (h, w) indices, -1 = hole. ``seniority``: (chunk, frame, cell) a point, settles ties."""
+    """Which point each cell sees: (h, w) indices, -1 = hole. ``seniority``: (chunk, frame, cell) a point."""
     winner = -np.ones((height, width), dtype=np.int64)
     best = {}
     for index, point in enumerate(points):
@@ -29,7 +29,7 @@ def nearest(points, seniority, w2c, K, height, width):
 
 
 def discs(points, colours, radii, w2c, K, height, width, layers=5):
-    """Nearest discs composited front to back: colours (C, h, w) and coverage (h, w). ``radii`` in pixels, one a point."""
+    """Nearest discs composited front to back: colours (C, h, w) and coverage (h, w). ``radii`` (N,) in pixels."""
     places = [project_point(point, w2c, K) for point in points]
     out, coverage = np.zeros((colours.shape[1], height, width)), np.zeros((height, width))
     for row in range(height):

@@ -14,7 +14,9 @@ from spatial_memory.rollout import chunk
 from spatial_memory.rollout.control import rendered_control, window_cameras
 from spatial_memory.rollout.observe import fresh_frames
 
-MIRAGE = replace(tiny.WORLD, layout=Layout("mirage", 33, "preceding", 8, 3, "stream", 17, control_with_mask))
+MIRAGE = replace(
+    tiny.WORLD, layout=Layout("mirage", 33, "preceding", 8, 3, "stream", tiny.CHANNELS + 1, control_with_mask)
+)
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +35,8 @@ def denoised(state, world=tiny.WORLD, references=None):
 
 def test_a_chunk_ends_with_its_frames_in_the_past(first, second):
     assert second.chunk == 1 and second.target is None and second.fresh is None
-    assert second.latents.shape == (16, 9, 8, 12) and torch.equal(second.latents[:, :1], first.latents)
-    assert second.code_frames == (0, 4, 8, 12, 16, 20, 24, 28, 32) and second.codes.shape == (16, 9, 8, 12)
+    assert second.latents.shape == (tiny.CHANNELS, 9, 8, 12) and torch.equal(second.latents[:, :1], first.latents)
+    assert second.code_frames == (0, 4, 8, 12, 16, 20, 24, 28, 32) and second.codes.shape == (tiny.CHANNELS, 9, 8, 12)
     assert len(second.cameras) == 33
     third = tiny.one_chunk(second)
     assert third.latents.shape[1] == 15 and third.code_frames[-6:] == (36, 40, 44, 48, 52, 56)
@@ -75,14 +77,14 @@ def test_latent_warp_is_the_memory_at_every_fourth_frame_of_the_window(second):
     for i, frame in enumerate(range(24, 57, 4)):
         view = splat_nearest(second.memory, path[frame : frame + 1].resized(8, 12))
         assert torch.equal(warp.control[:, i], view.features[0]) and torch.equal(warp.known[i], view.known[0])
-    assert warp.control.shape == (16, 9, 8, 12) and warp.images is None
+    assert warp.control.shape == (tiny.CHANNELS, 9, 8, 12) and warp.images is None
     assert (warp.control[:, warp.known == 0] == 0).all()
 
 
 def test_rgb_warp_encodes_the_render_and_knows_what_the_latents_frame_covers():
     state = tiny.aimed(tiny.begin("rgb", path=pan(33, 60.0)), pan(33, 60.0))
     warp = chunk.warp(tiny.WORLD, state)
-    assert warp.images.shape == (33, 3, 64, 96) and warp.control.shape == (16, 9, 8, 12)
+    assert warp.images.shape == (33, 3, 64, 96) and warp.control.shape == (tiny.CHANNELS, 9, 8, 12)
     cell = warp.readout.known[32, 8:16, 24:32].mean()
     assert warp.known[8, 1, 3].item() == pytest.approx(cell.item(), abs=1e-6)
     assert 0 < (warp.known[8] == 0).sum() < 96 and (warp.control[:, warp.known == 0] == 0).all()
@@ -111,7 +113,7 @@ def test_references_are_past_frames_that_history_does_not_show(second):
         assert torch.equal(found.latents, third.codes[:, index]) and found.seconds > 0
         assert found.coverage.shape == (len(found.frames), 6) and found.coverage.amax() > 0.5
     nothing = chunk.retrieve(tiny.WORLD, state, "set_cover", 0)
-    assert nothing.latents.shape == (16, 0, 8, 12) and nothing.frames == ()
+    assert nothing.latents.shape == (tiny.CHANNELS, 0, 8, 12) and nothing.frames == ()
     early = chunk.retrieve(tiny.WORLD, tiny.aimed(tiny.begin()), "algorithm1", 3)
     assert early.frames == ()  # the start frame is chunk 0's history
 
@@ -138,7 +140,7 @@ def test_denoising_repeats_to_the_bit_and_heeds_memory_references_seed_and_chunk
     found = chunk.retrieve(tiny.WORLD, state, "algorithm1", 2)
     sampling = tiny.WORLD.defaults
     base = chunk.denoise(tiny.WORLD, state, warp, found, sampling).fresh
-    assert base.shape == (16, 6, 8, 12)
+    assert base.shape == (tiny.CHANNELS, 6, 8, 12)
     assert torch.equal(base, chunk.denoise(tiny.WORLD, state, warp, found, sampling).fresh)
     blank = chunk.blank(tiny.WORLD, state)
     others = [
@@ -244,7 +246,7 @@ def test_the_baseline_keeps_its_history_and_forgets_the_rest(first):
 
 
 def test_fresh_frames_end_with_the_chunk(first):
-    state = replace(tiny.aimed(first), fresh=torch.zeros(16, 8, 8, 12))
+    state = replace(tiny.aimed(first), fresh=torch.zeros(tiny.CHANNELS, 8, 8, 12))
     assert fresh_frames(state) == tuple(range(4, 33, 4))
     with pytest.raises(ValueError, match="no new latents"):
         fresh_frames(tiny.aimed(first))
@@ -356,7 +358,9 @@ def test_steps_out_of_order_or_of_another_chunk_are_refused(first, second):
         chunk.denoise(
             tiny.WORLD,
             state,
-            chunk.blank(MIRAGE, tiny.aimed(tiny.begin())).__class__(torch.zeros(16, 5, 8, 12), torch.zeros(5, 8, 12)),
+            chunk.blank(MIRAGE, tiny.aimed(tiny.begin())).__class__(
+                torch.zeros(tiny.CHANNELS, 5, 8, 12), torch.zeros(5, 8, 12)
+            ),
             None,
             tiny.WORLD.defaults,
         )

@@ -89,9 +89,7 @@ def test_seniority_is_none_in_order_and_sorts_by_chunk_frame_cell():
     a, b = observation(5), observation(7, 4, 0)
     assert EMPTY.insert([a, b]).seniority() is None
     flipped = b.where(torch.ones(7, dtype=torch.bool))
-    flipped = replace(
-        flipped, **{n: getattr(b, n).flip(0) for n in ("points", "features", "cells", "depth")}
-    )
+    flipped = replace(flipped, **{n: getattr(b, n).flip(0) for n in ("points", "features", "cells", "depth")})
     memory = EMPTY.insert([flipped, a])
     order = memory.seniority()
     assert torch.equal(memory.points[order], EMPTY.insert([a, b]).points)
@@ -103,7 +101,10 @@ def test_merging_drops_what_the_memory_shows_and_keeps_what_is_new(kind):
     if kind == "latent":
         empty, lifted = EMPTY, lift_latents(torch.zeros(4, 2, 6, 10), wall, [0, 4], 0)
     else:
-        empty, lifted = SpatialMemory("rgb", "", 3, 1.0, False), lift_pixels(torch.zeros(2, 3, 24, 40), wall, [0, 4], 0, None)
+        empty, lifted = (
+            SpatialMemory("rgb", "", 3, 1.0, False),
+            lift_pixels(torch.zeros(2, 3, 24, 40), wall, [0, 4], 0, None),
+        )
     once, new = fresh_only(empty, lifted)
     assert len(once) == len(lifted[0])  # nothing was there
     assert 0 < len(new) < 0.5 * len(lifted[1])

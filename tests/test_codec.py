@@ -248,5 +248,5 @@ def test_frame_groups_are_cut_whatever_the_clips():
 
 
 def test_the_grids_are_what_the_papers_and_the_mini_models_use(mini, wan):
-    assert mini.grid == LatentGrid(16, 4, 8, 4) and mini.independent
+    assert mini.grid == LatentGrid(24, 4, 8, 4) and mini.independent
     assert wan.grid == LatentGrid(48, 4, 16, 2) and not wan.independent

@@ -458,6 +458,11 @@ def test_the_stand_in_lists_every_node_as_the_server_did(listed):
             assert server[name]["input"] == here[name]["input"], name
 
 
+def test_an_unfinished_node_that_nothing_needs_does_no_harm():
+    prompt = loop_prompt() | {"9": {"class_type": "Append", "inputs": {}}}
+    assert Runner(registry()).run(prompt).ui["5"]["text"] == ("0ab",)
+
+
 def test_check_prompt_lists_every_problem_at_once():
     prompt = loop_prompt() | {"1": {"class_type": "Source", "inputs": {}}}
     del prompt["3"]["inputs"]["letter"]

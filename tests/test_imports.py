@@ -163,4 +163,4 @@ def test_the_root_loads_nothing():
 
 
 def test_the_subprocess_check_can_fail():
-    assert loaded("import spatial_memory.memory.camera", ["torch", "diffusers"]) == ["torch"]
+    assert loaded("import spatial_memory, wave", ["wave", "diffusers"]) == ["wave"]

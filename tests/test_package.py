@@ -25,8 +25,9 @@ def git_files() -> list[str]:
 
 
 def test_every_package_is_listed():
-    folders = {path.parent for path in ROOT.glob("*/**/__init__.py") if path.relative_to(ROOT).parts[0][0] != "."}
-    listed = {"spatial_memory", *(f"spatial_memory.{'.'.join(one.relative_to(ROOT).parts)}" for one in folders)}
+    parts = [folder for folder in ROOT.iterdir() if folder.is_dir() and folder.name[0] != "."]
+    folders = [path.parent.relative_to(ROOT) for part in parts for path in part.rglob("__init__.py")]
+    listed = {"spatial_memory", *(f"spatial_memory.{'.'.join(folder.parts)}" for folder in folders)}
     assert set(PROJECT["tool"]["setuptools"]["packages"]) == listed
 
 

@@ -124,11 +124,17 @@ def test_easing_starts_and_stops_at_rest(easing):
 
 
 def test_zoom_never_leaves_the_range_of_its_segment():
-    keys = [
-        Keyframe(f, (0.0, 0.0, 0.0), vertical_fov=fov) for f, fov in ((0, 1), (10, 170), (12, 170), (20, 160), (30, 1))
-    ]
-    fov = CameraPath(tuple(keys), 31).poses().vertical_fov
-    assert fov.min() >= 1 and fov.max() <= 170
+    values = ((0, 1.0), (100, 170.0), (120, 169.0), (200, 165.0), (300, 1.0))
+    keys = tuple(Keyframe(frame, (0.0, 0.0, 0.0), vertical_fov=fov) for frame, fov in values)
+    fov = CameraPath(keys, 301).poses().vertical_fov
+    assert fov.min() >= 1 and fov.max() <= 170 and fov[100:121].min() >= 169
+
+
+def test_uniform_acceleration_stays_uniform_over_uneven_keys():
+    keys = tuple(Keyframe(f, ((f / 4) ** 2, 0.0, 0.0)) for f in (0, 4, 6, 16, 20))
+    x = CameraPath(keys, 21).poses().positions[:, 0]
+    t = torch.arange(21, dtype=torch.float64)
+    torch.testing.assert_close(x, (t / 4) ** 2, rtol=0, atol=1e-6)
 
 
 # --- edits move little
@@ -161,6 +167,10 @@ def test_a_mirrored_path_gives_mirrored_bits():
         ]
         a, b = CameraPath(tuple(keys), 33).bake(48, 64), CameraPath(tuple(back[::-1]), 33).bake(48, 64)
         assert torch.equal(a.c2w, b.c2w.flip(0)) and torch.equal(a.K, b.K.flip(0))
+        exact = [torch.tensor(evaluate(k, 33, False, 0.0), dtype=torch.float64) for k in (keys, back[::-1])]
+        assert torch.equal(
+            exact[0].abs(), exact[1].flip(0).abs()
+        )  # before rounding hides it; q and -q are one rotation
 
 
 def test_a_loop_passes_its_start_without_a_jolt():

@@ -98,10 +98,10 @@ def test_shapes_that_contradict_are_refused(tmp_path):
     save_state(file, tiny.begin())
     tensors, header = load_tensors(file)
     for name, value in (
-        ("codes", torch.zeros(16, 2, 8, 12)),
+        ("codes", torch.zeros(tiny.CHANNELS, 2, 8, 12)),
         ("image", torch.zeros(3, 32, 96)),
-        ("latents", torch.zeros(16, 1, 4, 12)),
-        ("fresh", torch.zeros(16, 8, 8, 12)),
+        ("latents", torch.zeros(tiny.CHANNELS, 1, 4, 12)),
+        ("fresh", torch.zeros(tiny.CHANNELS, 8, 8, 12)),
         ("cameras.c2w", torch.zeros(1, 4, 4)),
     ):
         save_tensors(file, {**tensors, name: value}, header)

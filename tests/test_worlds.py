@@ -1,16 +1,16 @@
 """Procedural worlds: exact depth, honest masks, paths through free space."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
-
 from spatial_memory.memory.camera import Cameras, check_cameras, intrinsics_from_fov, project, unproject
 from spatial_memory.training import textures
 from spatial_memory.training.render import look
 from spatial_memory.training.worlds import make_world, out_and_back_path, random_path, render
 
-KINDS = {"room": 2, "street": 0, "open": 1}  # training seeds of each kind
+KINDS = {"room": 2, "street": 0, "open": 3}  # training seeds of each kind, actors in all of them
 
 
 @pytest.fixture(scope="module", params=sorted(KINDS))
@@ -112,6 +112,25 @@ def test_actors_move_and_only_they_do():
     moved = (view.images[0] - view.images[1]).abs().amax(0) > 0.02
     edge = torch.nn.functional.max_pool2d(view.dynamic.any(0).float()[None, None], 3, 1, 1)[0, 0] > 0
     assert moved.any() and not (moved & ~edge).any()
+
+
+def test_dynamic_is_what_disappears_when_the_actors_leave(world):
+    def without_actors(surfaces):
+        rows = surfaces.actor < 0
+        return type(surfaces)(**{name: column[rows] for name, column in vars(surfaces).items()})
+
+    empty = replace(world, rectangles=without_actors(world.rectangles), balls=without_actors(world.balls))
+    carriers = torch.cat([world.rectangles.corner, world.balls.centre])[
+        torch.cat([world.rectangles.actor, world.balls.actor]) >= 0
+    ]
+    assert len(carriers)
+    aim = carriers.mean(0)  # stand 3 m in front of the actors and look at them
+    position = (aim + torch.tensor([0.0, -0.3, -3.0], dtype=torch.float64))[None]
+    zero = torch.zeros(1, dtype=torch.float64)
+    K = intrinsics_from_fov(60.0, 48, 80)[None]
+    camera = Cameras(look(position, zero, zero, zero).float(), K, 48, 80)
+    view, bare = (render(w, camera, torch.zeros(1)) for w in (world, empty))
+    assert torch.equal(view.dynamic, view.depth != bare.depth)
 
 
 def test_out_and_back_path_returns_to_the_bit(world):

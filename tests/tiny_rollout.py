@@ -11,6 +11,7 @@ from spatial_memory.rollout import chunk
 HEIGHT, WIDTH = 64, 96
 PATH = out_and_back(81)  # 3 chunks
 WORLD = load_random_world(0)
+CHANNELS = WORLD.codec.grid.channels
 
 
 def wall_depth(cameras):

@@ -68,9 +68,7 @@ def load_clip(path: Path) -> Clip:
     height, width = tensors["images"].shape[-2:]
     masks = tensors["masks"]
     cameras = Cameras(tensors["c2w"], tensors["K"], height, width)
-    return Clip(
-        tensors["images"].float() / 255.0, tensors["depth"].float(), (masks & 1).bool(), (masks & 2).bool(), cameras
-    )
+    return Clip(tensors["images"], tensors["depth"].float(), (masks & 1).bool(), (masks & 2).bool(), cameras)
 
 
 def main(arguments: list[str] | None = None) -> int:

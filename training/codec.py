@@ -8,7 +8,6 @@ an exponential average of the weights (fp16). It resumes from ``--checkpoint``.
 """
 
 import argparse
-import json
 import logging
 import math
 import sys
@@ -19,15 +18,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
-from ..models.mini_codec import WEIGHTS, MiniCodecNetwork
+from ..models.mini_codec import WEIGHTS, MiniCodecNetwork, load_mini_codec
 from .checkpoint import load_training, save_training
 from .groups import clip_images, crops, moving_photographs, photograph_pyramid, psnr
+from .record import log_line, ship
 
 logger = logging.getLogger(__name__)
 CROP = (96, 96)
 BATCH = 24
 PHOTOGRAPHS = 8  # of them photographs
-PEAK_RATE = 8e-4
 NOISE = 0.03  # of a latent channel's deviation
 AVERAGE = 0.998
 
@@ -42,6 +41,20 @@ def reconstruction_loss(decoded: Tensor, groups: Tensor) -> Tensor:
         error = avg_pool2d(error, 2)
         loss = loss + 0.25 * error.abs().mean()
     return loss
+
+
+def widened(narrow: MiniCodecNetwork, channels: int) -> MiniCodecNetwork:
+    """A codec of more latent channels that decodes what ``narrow`` decodes: the new ones are not yet read."""
+    wide = MiniCodecNetwork(**{**narrow.config, "channels": channels})
+    weights = {name: tensor.clone() for name, tensor in narrow.state_dict().items()}
+    for name in ("to_latent.weight", "to_latent.bias", "latent_mean", "latent_std"):
+        fresh = wide.state_dict()[name].clone()
+        fresh[: narrow.config["channels"]] = weights[name]
+        weights[name] = fresh
+    unread = torch.zeros_like(wide.from_latent.weight)
+    unread[:, : narrow.config["channels"]] = weights["from_latent.weight"]
+    wide.load_state_dict({**weights, "from_latent.weight": unread})
+    return wide
 
 
 def held_out_scores(network: MiniCodecNetwork, folder: Path, images: list[Path]) -> dict[str, float]:
@@ -85,9 +98,12 @@ def measured_statistics(network: MiniCodecNetwork, groups: Tensor) -> dict[str, 
 
 def train(options: argparse.Namespace) -> None:
     torch.manual_seed(options.seed)
-    network = MiniCodecNetwork().to(memory_format=torch.channels_last)
+    network = MiniCodecNetwork(channels=options.channels)
+    if options.start:
+        network = widened(load_mini_codec(options.start).requires_grad_(True), options.channels).train()
+    network = network.to(memory_format=torch.channels_last)
     average = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    optimizer = torch.optim.AdamW(network.parameters(), lr=PEAK_RATE, betas=(0.9, 0.98), weight_decay=1e-3)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=options.rate, betas=(0.9, 0.98), weight_decay=1e-3)
     step, minutes = load_training(options.checkpoint, network, average, optimizer)
     generator = torch.Generator().manual_seed(options.seed + step)
     clips = [clip for folder in options.clips for clip in clip_images(folder, options.limit)]
@@ -98,7 +114,7 @@ def train(options: argparse.Namespace) -> None:
     begin, spent, saved = time.monotonic(), minutes, minutes
     while spent < options.minutes:
         part = spent / options.minutes
-        rate = PEAK_RATE * min(1.0, (step + 1) / 200) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * part)))
+        rate = options.rate * min(1.0, (step + 1) / 200) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * part)))
         optimizer.param_groups[0]["lr"] = rate
         if small and step % 5 == 4:
             groups = crops(small, (64, 96), 2 * BATCH * 96 // 128, generator)
@@ -126,7 +142,7 @@ def train(options: argparse.Namespace) -> None:
         spent = minutes + (time.monotonic() - begin) / 60
         if step % 50 == 0:
             worlds = float(psnr(decoded.detach(), groups).mean())
-            _log(
+            log_line(
                 options.log,
                 step=step,
                 minutes=spent,
@@ -143,36 +159,16 @@ def train(options: argparse.Namespace) -> None:
             sample = crops(large or small, CROP if large else (64, 96), 256, torch.Generator().manual_seed(3))
             shipped.load_state_dict(measured_statistics(shipped, sample), strict=False)
             scores = held_out_scores(shipped, options.held_out, options.image)
-            _log(options.log, step=step, minutes=spent, held_out=scores)
-            _write(shipped, options, step, spent, scores)
-
-
-def _write(network: MiniCodecNetwork, options: argparse.Namespace, step: int, minutes: float, scores: dict) -> None:
-    """The weights that ship, fp16, and what is known about them beside them."""
-    from safetensors.torch import save_file
-
-    weights = {name: tensor.half().contiguous() for name, tensor in network.state_dict().items()}
-    temporary = options.out.with_suffix(".partial")
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    save_file(weights, temporary, {"config": json.dumps(network.config)})
-    temporary.replace(options.out)
-    account = {
-        "command": f"python -m spatial_memory.training.codec --minutes {options.minutes:g} --seed {options.seed}",
-        "seed": options.seed,
-        "steps": step,
-        "minutes": round(minutes, 1),
-        "parameters": sum(p.numel() for p in network.parameters()),
-        "held_out_psnr_db_at_192x320": scores,
-    }
-    options.out.with_suffix(".json").write_text(json.dumps(account, indent=2) + "\n")
-
-
-def _log(path: Path, **entry) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    line = {k: float(f"{v:.5g}") if isinstance(v, float) else v for k, v in entry.items()}
-    with path.open("a") as file:
-        file.write(json.dumps(line) + "\n")
-    logger.info("%s", json.dumps(line))
+            log_line(options.log, step=step, minutes=spent, held_out=scores)
+            options_of = f"--channels {options.channels} --rate {options.rate:g} --minutes {options.minutes:g}"
+            account = {
+                "command": f"python -m spatial_memory.training.codec {options_of}",
+                "seed": options.seed,
+                "steps": step,
+                "minutes": round(spent, 1),
+                "held_out_psnr_db_at_192x320": scores,
+            }
+            ship(shipped, shipped.config, options.out, account)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -187,6 +183,9 @@ def main(arguments: list[str] | None = None) -> int:
         "--image", type=Path, nargs="*", default=[], help="image files to report PSNR for, never trained on"
     )
     parser.add_argument("--minutes", type=float, default=25.0, help="time budget; the cosine ends there")
+    parser.add_argument("--rate", type=float, default=8e-4, help="the highest learning rate")
+    parser.add_argument("--channels", type=int, default=24, help="of a latent")
+    parser.add_argument("--start", type=Path, help="weights of a codec of at most as many channels to start from")
     parser.add_argument("--limit", type=int, default=400, help="how many clips of each folder to hold in memory")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)

@@ -10,7 +10,6 @@ what ships (fp16). It resumes from ``--checkpoint``.
 """
 
 import argparse
-import json
 import logging
 import math
 import sys
@@ -29,6 +28,7 @@ from ..memory.splat import render_depth
 from ..models.mini_depth import WEIGHTS, DepthPrediction, MiniDepthNetwork
 from .checkpoint import load_training, save_training
 from .clips import Clip, load_clip
+from .record import log_line, ship
 
 logger = logging.getLogger(__name__)
 PEAK_RATE = 1e-3
@@ -194,15 +194,24 @@ def train(options: argparse.Namespace) -> None:
             average[name].lerp_(tensor, 1 - keep)
         spent = minutes + (time.monotonic() - begin) / 60
         if step % 50 == 0:
-            _log(options.log, step=step, minutes=spent, loss=float(loss.detach()), error=float(error), norm=float(norm))
+            log_line(
+                options.log, step=step, minutes=spent, loss=float(loss.detach()), error=float(error), norm=float(norm)
+            )
         if spent - saved > 4 or spent >= options.minutes:
             saved = spent
             save_training(options.checkpoint, network, average, optimizer, step, spent)
             shipped = MiniDepthNetwork(**network.config)
             shipped.load_state_dict(average)
             scores = held_out_scores(shipped, test)
-            _log(options.log, step=step, minutes=spent, held_out=scores)
-            _write(shipped, options, step, spent, scores)
+            log_line(options.log, step=step, minutes=spent, held_out=scores)
+            account = {
+                "command": f"python -m spatial_memory.training.geometry --minutes {options.minutes:g}",
+                "seed": options.seed,
+                "steps": step,
+                "minutes": round(spent, 1),
+                "held_out_at_192x320": scores,
+            }
+            ship(shipped, shipped.config, options.out, account)
 
 
 def _samples(paths: list[Path], per_clip: int, generator: Generator) -> list[Sample]:
@@ -213,36 +222,8 @@ def _samples(paths: list[Path], per_clip: int, generator: Generator) -> list[Sam
     return drawn
 
 
-def _write(network: MiniDepthNetwork, options: argparse.Namespace, step: int, minutes: float, scores: dict) -> None:
-    """The weights that ship, fp16, and what is known about them beside them."""
-    from safetensors.torch import save_file
-
-    weights = {name: tensor.half().contiguous() for name, tensor in network.state_dict().items()}
-    temporary = options.out.with_suffix(".partial")
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    save_file(weights, temporary, {"config": json.dumps(network.config)})
-    temporary.replace(options.out)
-    account = {
-        "command": f"python -m spatial_memory.training.geometry --minutes {options.minutes:g} --seed {options.seed}",
-        "seed": options.seed,
-        "steps": step,
-        "minutes": round(minutes, 1),
-        "parameters": sum(p.numel() for p in network.parameters()),
-        "held_out_at_192x320": scores,
-    }
-    options.out.with_suffix(".json").write_text(json.dumps(account, indent=2) + "\n")
-
-
 def _integer(generator: Generator, high: int) -> int:
     return int(torch.randint(high, (), generator=generator))
-
-
-def _log(path: Path, **entry) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    line = {k: float(f"{v:.5g}") if isinstance(v, float) else v for k, v in entry.items()}
-    with path.open("a") as file:
-        file.write(json.dumps(line) + "\n")
-    logger.info("%s", json.dumps(line))
 
 
 def main(arguments: list[str] | None = None) -> int:

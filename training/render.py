@@ -17,6 +17,7 @@ from .scene import World
 from .textures import LEVELS, SIZE
 
 NEAR = 0.02  # metres
+RAYS = 1 << 18  # traced in one call
 _LEVEL_SIZE = torch.tensor([SIZE >> level for level in range(LEVELS)], dtype=torch.int32)
 _LEVEL_START = (torch.cumsum(_LEVEL_SIZE**2, 0) - _LEVEL_SIZE**2).int()
 
@@ -45,110 +46,118 @@ def render(world: World, cameras: Cameras, times: Tensor) -> Rendering:
     fine = cameras.resized(2 * cameras.height, 2 * cameras.width)
     actors = torch.cat([world.rectangles.actor, world.balls.actor, torch.tensor([-1])])
     views = []
-    for camera, sharp, time in zip(_singles(cameras), _singles(fine), times):
-        scene, inverse, index = _trace(world, camera, time)
-        sky = index == len(actors) - 1
-        depth = torch.where(sky, 0.0, 1.0 / inverse.clamp(min=1e-9))
-        views.append(
-            (
-                _image(world, camera, scene, inverse, index, *_trace(world, sharp, time)[1:]),
-                depth,
-                actors[index] >= 0,
-                sky,
-            )
-        )
+    together = max(1, RAYS // (4 * cameras.height * cameras.width))  # small views share the cost of each call
+    for start in range(0, len(cameras), together):
+        part = slice(start, start + together)
+        scene = _place(world, cameras[part], times[part])
+        traces = zip(*_trace(world, scene, cameras[part]), *_trace(world, scene, fine[part]))
+        for view, (inverse, index, fine_inverse, fine_index) in enumerate(traces):
+            sky = index == len(actors) - 1
+            depth = torch.where(sky, 0.0, 1.0 / inverse.clamp(min=1e-9))
+            image = _image(world, cameras[start + view], scene.view(view), inverse, index, fine_inverse, fine_index)
+            views.append((image, depth, actors[index] >= 0, sky))
     images, depth, dynamic, sky = (torch.stack(part) for part in zip(*views))
     return Rendering(images, depth, dynamic, sky)
 
 
-def _singles(cameras: Cameras) -> list[Cameras]:
-    return [cameras[i] for i in range(len(cameras))]
-
-
 @dataclass(frozen=True)
 class _Surfaces:
-    """A view's surfaces in the frame of its camera."""
+    """The surfaces in the frames of V cameras."""
 
-    planes: Tensor  # (N, 3, 3) the linear functions A, B, C of the ray
-    normals: Tensor  # (N, 3) in the world
-    centres: Tensor  # (M, 3) in the camera
+    planes: Tensor  # (V, N, 3, 3) the linear functions A, B, C of the ray
+    corners: Tensor  # (V, N, 4, 3)
+    front: Tensor  # (V, N) bool, the side that is seen points to the camera
+    centres: Tensor  # (V, M, 3)
+
+    def view(self, index: int) -> "_Surfaces":
+        return _Surfaces(self.planes[index], self.corners[index], self.front[index], self.centres[index])
 
 
-def _trace(world: World, camera: Cameras, time: Tensor) -> tuple[_Surfaces, Tensor, Tensor]:
-    """Inverse depth (H, W) and index of the nearest surface (H, W): rectangles, then balls, then one for the sky."""
+def _place(world: World, cameras: Cameras, times: Tensor) -> _Surfaces:
+    """Bring the surfaces into the cameras' frames, the actors where they stand then."""
     r, b = world.rectangles, world.balls
-    w2c = camera.w2c.double()
-    shift = torch.cat([world.actors.displacement(time[None])[0], torch.zeros(1, 3, dtype=torch.float64)])
-    turn = torch.eye(4, dtype=torch.float64)
-    turn[:3, :3] = w2c[:3, :3]
-    corner = transform_points(w2c, r.corner + shift[r.actor])
+    w2c = cameras.w2c.double()
+    shift = torch.cat([world.actors.displacement(times), torch.zeros(len(times), 1, 3, dtype=torch.float64)], 1)
+    turn = w2c.clone()
+    turn[:, :3, 3] = 0.0
+    corner = transform_points(w2c, r.corner + shift[:, r.actor])
     u, v = transform_points(turn, r.u), transform_points(turn, r.v)
     normal = torch.linalg.cross(v, u)
-    offset = (normal * corner).sum(-1, keepdim=True)  # negative where the front is seen
+    offset = (normal * corner).sum(-1, keepdim=True)
     A = normal / offset
     u_hat, v_hat = u / (u * u).sum(-1, keepdim=True), v / (v * v).sum(-1, keepdim=True)
     B = u_hat - (u_hat * corner).sum(-1, keepdim=True) * A
     C = v_hat - (v_hat * corner).sum(-1, keepdim=True) * A
-    planes = torch.stack([A, B, C], 1)
-    centres = transform_points(w2c, b.centre + shift[b.actor])
+    corners = torch.stack([corner, corner + u, corner + u + v, corner + v], 2)
+    centres = transform_points(w2c, b.centre + shift[:, b.actor])
+    return _Surfaces(torch.stack([A, B, C], 2), corners, offset[..., 0] < 0, centres)
 
-    H, W = camera.height, camera.width
-    fx, fy, cx, cy = (float(camera.K[i]) for i in ((0, 0), (1, 1), (0, 2), (1, 2)))
-    x = (torch.arange(W, dtype=torch.float64) + 0.5 - cx) / fx
-    y = (torch.arange(H, dtype=torch.float64) + 0.5 - cy) / fy
-    best = torch.zeros(H, W)
-    index = torch.full((H, W), len(r.corner) + len(b.centre))
 
-    corners = torch.stack([corner, corner + u, corner + u + v, corner + v], 1)
-    boxes = _bounds(corners, fx, fy, cx, cy, H, W)
-    over_x = (planes[..., 0, None] * x).float()  # (N, 3, W)
-    over_y = (planes[..., 1, None] * y + planes[..., 2, None]).float()  # (N, 3, H)
+def _trace(world: World, scene: _Surfaces, cameras: Cameras) -> tuple[Tensor, Tensor]:
+    """Inverse depth (V, H, W) and index of the nearest surface (V, H, W): rectangles, then balls, then the sky."""
+    H, W = cameras.height, cameras.width
+    views, rectangles = scene.front.shape
+    balls = scene.centres.shape[1]
+    K = cameras.K.double()
+    x = (torch.arange(W, dtype=torch.float64) + 0.5 - K[:, 0, 2, None]) / K[:, 0, 0, None]  # (V, W)
+    y = (torch.arange(H, dtype=torch.float64) + 0.5 - K[:, 1, 2, None]) / K[:, 1, 1, None]  # (V, H)
+    best = torch.zeros(views, H, W)
+    index = torch.full((views, H, W), rectangles + balls)
+
+    boxes = _bounds(scene, K, H, W)
+    over_x = (scene.planes[..., 0, None] * x[:, None, None]).float()  # (V, N, 3, W)
+    over_y = (scene.planes[..., 1, None] * y[:, None, None] + scene.planes[..., 2, None]).float()  # (V, N, 3, H)
+    over_y = torch.where(scene.front[..., None, None], over_y, -torch.inf)  # never covers
     # the near ones first: whatever lies behind then fails its depth test
-    for i in torch.argsort(corners[..., 2].mean(1)).tolist():
+    for i in torch.argsort(scene.corners[..., 2].mean((0, 2))).tolist():
         x0, x1, y0, y1 = boxes[i]
-        if x0 >= x1 or y0 >= y1 or offset[i] >= 0:
-            continue
-        a, p, q = over_y[i, :, y0:y1, None] + over_x[i, :, None, x0:x1]
-        seen = torch.minimum(torch.minimum(p, a - p), torch.minimum(q, a - q)) >= 0
-        seen &= a > best[y0:y1, x0:x1]
-        best[y0:y1, x0:x1] = torch.where(seen, a, best[y0:y1, x0:x1])
-        index[y0:y1, x0:x1].masked_fill_(seen, i)
-
-    dx, dy = x.float(), y.float()
-    for j in range(len(b.centre)):
-        c, radius = centres[j].tolist(), float(b.radius[j])
-        if c[2] - radius < NEAR:
-            continue
-        reach = radius / (c[2] - radius) + radius / c[2]
-        x0, x1 = (min(max(math.floor((c[0] / c[2] + s * 1.5 * reach) * fx + cx), 0), W) for s in (-1, 1))
-        y0, y1 = (min(max(math.floor((c[1] / c[2] + s * 1.5 * reach) * fy + cy), 0), H) for s in (-1, 1))
         if x0 >= x1 or y0 >= y1:
             continue
-        d2 = dx[x0:x1] ** 2 + dy[y0:y1, None] ** 2 + 1.0
-        dc = c[0] * dx[x0:x1] + (c[1] * dy[y0:y1, None] + c[2])
-        root = dc * dc - d2 * (sum(e * e for e in c) - radius * radius)
+        a, p, q = (over_y[:, i, :, y0:y1, None] + over_x[:, i, :, None, x0:x1]).unbind(1)
+        seen = torch.minimum(torch.minimum(p, a - p), torch.minimum(q, a - q)) >= 0
+        seen &= a > best[:, y0:y1, x0:x1]
+        best[:, y0:y1, x0:x1] = torch.where(seen, a, best[:, y0:y1, x0:x1])
+        index[:, y0:y1, x0:x1].masked_fill_(seen, i)
+
+    x, y = x.float(), y.float()
+    for j in range(balls):
+        c, radius = scene.centres[:, j].float(), float(world.balls.radius[j])
+        near = c[:, 2] - radius
+        if (near < NEAR).all():
+            continue
+        reach = 1.5 * (radius / near + radius / c[:, 2])
+        window = []
+        for axis, grid in ((0, x), (1, y)):
+            touched = ((grid - (c[:, axis] / c[:, 2])[:, None]).abs() <= reach[:, None]) & (near >= NEAR)[:, None]
+            hit = touched.any(0).nonzero()[:, 0].tolist()
+            window.append(slice(hit[0], hit[-1] + 1) if hit else slice(0, 0))
+        dx, dy = x[:, None, window[0]], y[:, window[1], None]
+        d2 = dx * dx + dy * dy + 1.0
+        cx, cy, cz = (c[:, axis, None, None] for axis in range(3))
+        dc = cx * dx + cy * dy + cz
+        root = dc * dc - d2 * (cx * cx + cy * cy + cz * cz - radius * radius)
         a = d2 / (dc - root.clamp(min=0).sqrt()).clamp(min=1e-6)
-        seen = (root > 0) & (a > best[y0:y1, x0:x1])
-        best[y0:y1, x0:x1] = torch.where(seen, a, best[y0:y1, x0:x1])
-        index[y0:y1, x0:x1].masked_fill_(seen, len(r.corner) + j)
-    world_normal = normalize(torch.linalg.cross(r.v, r.u), dim=-1)
-    return _Surfaces(planes.float(), world_normal.float(), centres.float()), best, index
+        here = (slice(None), window[1], window[0])
+        seen = (root > 0) & (a > best[here]) & (near >= NEAR)[:, None, None]
+        best[here] = torch.where(seen, a, best[here])
+        index[here] = torch.where(seen, rectangles + j, index[here])
+    return best, index
 
 
-def _bounds(corners: Tensor, fx: float, fy: float, cx: float, cy: float, height: int, width: int) -> list[list[int]]:
-    """Pixel boxes [x0, x1, y0, y1] that hold the visible part of (N, 4, 3) camera-frame polygons, clipped at NEAR."""
-    following = corners.roll(-1, 1)
+def _bounds(scene: _Surfaces, K: Tensor, height: int, width: int) -> list[list[int]]:
+    """Pixel boxes [x0, x1, y0, y1], one a rectangle, that hold what any view sees of it, clipped at NEAR."""
+    corners, following = scene.corners, scene.corners.roll(-1, 2)
     z, z_next = corners[..., 2], following[..., 2]
     crosses = (z - NEAR) * (z_next - NEAR) < 0
     part = torch.where(crosses, (NEAR - z) / torch.where(crosses, z_next - z, 1.0), 0.0)
-    points = torch.cat([corners, corners + part[..., None] * (following - corners)], 1)  # (N, 8, 3)
-    valid = torch.cat([z >= NEAR, crosses], 1)
+    points = torch.cat([corners, corners + part[..., None] * (following - corners)], 2)  # (V, N, 8, 3)
+    valid = torch.cat([z >= NEAR, crosses], 2) & scene.front[..., None]
     depth = torch.where(valid, points[..., 2], 1.0)
-    px, py = points[..., 0] / depth * fx + cx, points[..., 1] / depth * fy + cy
     sides = []
-    for pixel, limit in ((px, width), (py, height)):
-        low = torch.where(valid, pixel, math.inf).amin(1).floor() - 1
-        high = torch.where(valid, pixel, -math.inf).amax(1).ceil() + 1
+    for axis, limit in ((0, width), (1, height)):
+        pixel = points[..., axis] / depth * K[:, axis, axis, None, None] + K[:, axis, 2, None, None]
+        low = torch.where(valid, pixel, math.inf).amin((0, 2)).floor() - 1
+        high = torch.where(valid, pixel, -math.inf).amax((0, 2)).ceil() + 1
         sides += [low.clamp(0, limit), high.clamp(0, limit)]
     return torch.stack(sides, 1).long().tolist()
 
@@ -195,14 +204,16 @@ def _shade(
     edge = torch.stack([r.u.norm(dim=-1), r.v.norm(dim=-1)], 1)
     density = SIZE * (r.periods[:, :2] / edge).prod(1).sqrt()  # texels a metre
     rows = torch.cat(
-        [scene.planes[:, 1:].flatten(1), r.periods.float(), density[:, None].float(), r.glow[:, None].float()], 1
+        [scene.planes[:, 1:].flatten(1).float(), r.periods.float(), density[:, None].float(), r.glow[:, None].float()],
+        1,
     )
     rows = torch.cat([rows, rows.new_zeros(M + 1, rows.shape[1])])
     rows[N : N + M, -1] = b.glow
     rows[N : N + M, -2] = SIZE / (3.0 * b.radius)
     rows[-1, -1] = 1.0
     tint = torch.cat([r.tint.float(), b.tint.float(), torch.ones(1, 3)])
-    table = torch.cat([rows, torch.cat([scene.normals, pad]), tint], 1).T.contiguous()  # (18, N + M + 1)
+    normals = torch.cat([normalize(torch.linalg.cross(r.v, r.u), dim=-1).float(), pad])
+    table = torch.cat([rows, normals, tint], 1).T.contiguous()  # (18, N + M + 1)
     b0, b1, b2, c0, c1, c2, nu, nv, ou, ov, density, glow, n0, n1, n2, t0, t1, t2 = table[:, index]
     s = (b0 * x + b1 * y + b2) * z * nu + ou
     t = (c0 * x + c1 * y + c2) * z * nv + ov
@@ -210,7 +221,7 @@ def _shade(
     round_ = ((index >= N) & (index < N + M)).nonzero()[:, 0]
     if len(round_):
         j = index[round_] - N
-        centre = transform_points(camera.c2w, scene.centres)[j]
+        centre = transform_points(camera.c2w, scene.centres.float())[j]
         p = torch.stack([w[round_] for w in where], 1)
         n = (p - centre) / b.radius[j, None].float()
         n0[round_], n1[round_], n2[round_] = n.unbind(1)

@@ -28,11 +28,15 @@ SHIFT = 3.0
 TOKENS = 1100  # per step; a 64 x 96 window has 54 and up, one of 192 x 320 has 540 and up
 
 
-def load_latents(folder: Path, limit: int = 0) -> list[dict[str, Tensor]]:
-    """All encoded clips of a folder, in memory."""
+def load_latents(folder: Path, held_back: int) -> tuple[list[dict[str, Tensor]], list[dict[str, Tensor]]]:
+    """Encoded clips of a folder, in memory: those to train on, and the last ``held_back`` clips, unvaried."""
     from safetensors.torch import load_file
 
-    return [load_file(path) for path in sorted(folder.glob("*.safetensors"))[: limit or None]]
+    paths = sorted(folder.glob("*_*.safetensors"))
+    numbers = sorted({path.stem.split("_")[1] for path in paths})
+    kept = set(numbers[-held_back:])
+    training = [load_file(path) for path in paths if path.stem.split("_")[1] not in kept]
+    return training, [load_file(folder / f"0_{number}.safetensors") for number in sorted(kept)]
 
 
 def batch_loss(network: SpatialTransformer, windows: list[Window], generator: torch.Generator) -> Tensor:
@@ -100,16 +104,16 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--checkpoint", type=Path, default=Path("runs/world"), help="folder to resume from and save to")
     parser.add_argument("--out", type=Path, default=MINI_FOLDER / "world.safetensors")
-    parser.add_argument("--validation", type=int, default=24, help="clips of each folder held back, its last ones")
+    parser.add_argument(
+        "--validation", type=int, default=24, help="the last clips of each folder, held back with their variants"
+    )
     args = parser.parse_args()
     torch.manual_seed(args.seed)
     network = SpatialTransformer(**MINI_TRANSFORMER).train()
     average = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
     optimizer = torch.optim.AdamW(network.parameters(), lr=args.rate, betas=(0.9, 0.98), weight_decay=0.01)
     step, spent = load_training(args.checkpoint, network, average, optimizer)
-    folders = [load_latents(folder) for folder in args.latents]
-    training = [clips[: -args.validation] for clips in folders]
-    validation = [clips[-args.validation :] for clips in folders]
+    training, validation = zip(*(load_latents(folder, args.validation) for folder in args.latents))
     args.checkpoint.mkdir(parents=True, exist_ok=True)
     log = (args.checkpoint / "log.jsonl").open("a")
     begun, losses, saved = time.monotonic(), [], time.monotonic()
