@@ -48,10 +48,17 @@ fix: $(READY)  ## format, and mend what lint can mend
 bench: $(READY)  ## benchmarks, one JSON object a line
 	@for file in benchmarks/*.py; do $(BIN)/python $$file; done
 
-train-mini: $(READY)  ## train the three mini models; an interrupted run goes on
-	$(BIN)/python -m spatial_memory.training.codec
-	$(BIN)/python -m spatial_memory.training.depth
-	$(BIN)/python -m spatial_memory.training.world
+TRAIN := $(BIN)/python -m spatial_memory.training
+# one held-out set, two sizes to train on; every step resumes where it was stopped
+train-mini: $(READY)  ## train the three mini models from nothing into runs/ and models/mini; resumable, hours on a CPU
+	$(TRAIN).clips --out runs/clips/demo --size 192x320 --count 240
+	$(TRAIN).clips --out runs/clips/small --size 64x96 --count 800
+	$(TRAIN).clips --out runs/clips/held_out --size 192x320 --count 16 --split held_out
+	$(TRAIN).codec --clips runs/clips/demo runs/clips/small --held-out runs/clips/held_out --minutes 35
+	$(TRAIN).geometry --clips runs/clips/demo runs/clips/small --held-out runs/clips/held_out --minutes 14
+	$(TRAIN).latents --clips runs/clips/small --out runs/latents/small
+	$(TRAIN).latents --clips runs/clips/demo --out runs/latents/demo
+	$(TRAIN).world --latents runs/latents/small runs/latents/demo --minutes 75
 
 host: $(HOST_READY)  ## what the ComfyUI checkouts need, so that tests/host can start them
 

@@ -15,26 +15,26 @@ COMMANDS = {  # name -> (module with add_arguments and run, one line of help)
     "eval": ("..training.evaluate", "score closed loops on held-out worlds"),
     "object-info": ("", "print the nodes as a server's /object_info lists them"),
 }
-EXPECTED = (ValueError, TypeError, OSError, RuntimeError)
+EXPECTED = (ValueError, TypeError, OSError, RuntimeError)  # what our own functions raise on purpose
 INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand and return the exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    parser, module = _parser(given)
-    args = parser.parse_args(given)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
+        parser, module = _parser(given)
+        args = parser.parse_args(given)
         if module is None:
             _print_object_info()
         else:
             module.run(args)
     except KeyboardInterrupt:
-        sys.stderr.write("\ninterrupted: nothing half written was left\n")
+        sys.stderr.write("\ninterrupted: no half-written file was left\n")
         return INTERRUPTED
     except EXPECTED as problem:
-        if args.debug:
+        if "--debug" in given:
             raise
         sys.stderr.write(f"spatial-memory {args.command}: {problem}\n")
         return 1

@@ -13,9 +13,9 @@ WIDTH = 24  # characters of the bar
 class Display:
     """Shows which node runs and how far it is. Use it as a context; it hooks the nodes' progress bars."""
 
-    def __init__(self, stream: TextIO = sys.stderr):
-        self.stream = stream
-        self.live = stream.isatty()
+    def __init__(self, stream: TextIO | None = None):
+        self.stream = sys.stderr if stream is None else stream
+        self.live = self.stream.isatty()
         self.started = time.monotonic()
         self.name = ""
         self.done = 0

@@ -27,8 +27,13 @@ def options_of(declared: tuple | list) -> dict[str, Any]:
 
 
 def inputs_of(info: dict[str, Any]) -> dict[str, tuple]:
-    """Required and optional inputs of one node's ``object_info``, in order."""
-    return {**info["input"].get("required", {}), **info["input"].get("optional", {})}
+    """Required and optional inputs of one node's ``object_info``, in the order of its widgets."""
+    found: dict[str, tuple] = {}
+    for part in ("required", "optional"):
+        declared = info["input"].get(part, {})
+        order = info.get("input_order", {}).get(part, declared)  # a listing that went through a file may be sorted
+        found |= {name: declared[name] for name in order}
+    return found
 
 
 def choices_of(declared: tuple | list) -> list | None:

@@ -25,6 +25,10 @@ class Geometry:
         """Where depth is known, whatever moves there."""
         return known_depth(self.depth)
 
+    def get_ram_usage(self) -> int:
+        """Bytes that this value keeps alive (the host's cache asks)."""
+        return sum(t.numel() * t.element_size() for t in (self.depth, self.confidence, self.keep))
+
 
 def check_geometry(geometry: Geometry) -> Geometry:
     """Refuse geometry from which nothing could be lifted. The public edge calls this once.

@@ -33,6 +33,10 @@ class References:
     def __len__(self) -> int:
         return len(self.frames)
 
+    def get_ram_usage(self) -> int:
+        """Bytes that this value keeps alive (the host's cache asks)."""
+        return sum(t.numel() * t.element_size() for t in (self.latents, self.scores, self.coverage))
+
 
 def visible_voxels(memory: SpatialMemory, cameras: Cameras, voxel: float) -> list[Tensor]:
     """The voxels of side ``voxel`` (world units) that each camera (V,) sees: V sorted tensors of unique int64 keys.

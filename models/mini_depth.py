@@ -105,7 +105,7 @@ class MiniDepthNetwork(nn.Module):
             h = interpolate(self.ascend[level](h), scale_factor=2.0, mode="nearest") + skips[level]
             h = self.synthesise[level](h)
         value, spread, sky, dynamic = pixel_shuffle(self.leave(h), FOLD).float().unbind(1)
-        return DepthPrediction(base[:, 0] * value.clamp(-4, 4).exp(), softplus(spread - 2.0) + 1e-3, sky, dynamic)
+        return DepthPrediction(base[:, 0] * value.clamp(-4, 4).exp(), softplus(spread - 2.0) + 0.02, sky, dynamic)
 
 
 def completed(values: Tensor, known: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ FARTHEST = 100.0  # scene units: what the network puts beyond has no depth that 
 
 @dataclass(frozen=True, eq=False)
 class MiniGeometry:
-    """Depth, confidence, sky and moving things by the mini network. Never metric: the start sets the unit to about 1."""
+    """Depth, confidence, sky and moving things by the mini network. Never metric: a start is given in its own unit."""
 
     network: MiniDepthNetwork = field(default_factory=load_mini_depth)
     name: str = "mini"

@@ -11,7 +11,7 @@ from torch import Tensor
 # (output, x, sigma, readout, known) -> velocity, all (..., C, t, h, w) but sigma and known (..., t, h, w)
 Parametrisation = Callable[[Tensor, Tensor, Tensor | float, Tensor, Tensor], Tensor]
 
-KNOWN_STD = 0.4  # spread of x0 about the readout in known cells, in latent standard deviations
+KNOWN_STD = 0.7  # spread of x0 about the readout in known cells, in latent standard deviations
 KNOWN_FROM = 0.95  # a cell whose coverage is below this is no evidence for the prior
 
 

@@ -250,9 +250,13 @@ class SpatialTransformer(WanVACETransformer3DModel):
         return Transformer2DModelOutput(sample=velocity) if return_dict else velocity
 
     def _tokens(self, embedding: torch.nn.Conv3d, latents: Tensor) -> Tensor:
-        """(B, C, F, h, w) -> (B, F, cells, D) in the weights' dtype, also under autocast: the residual stays exact."""
-        dtype = embedding.weight.dtype
-        return rearrange(embedding(latents.to(dtype)), "b d f h w -> b f (h w) d").to(dtype)
+        """(B, C, F, h, w) -> (B, F, cells, D) in the weights' dtype: the residual stays exact.
+
+        Never under autocast: torch 2.15's bfloat16 Conv3d on a CPU misreads weights of 24 input channels.
+        """
+        with torch.autocast(latents.device.type, enabled=False):
+            tokens = embedding(latents.to(embedding.weight.dtype))
+        return rearrange(tokens, "b d f h w -> b f (h w) d")
 
     def _run(self, block, *tensors):
         if torch.is_grad_enabled() and self.gradient_checkpointing:

@@ -62,7 +62,7 @@ def aim(state: RolloutState, slice_text: str) -> RolloutState:
     if begin != expected:
         raise ValueError(f"the slice begins at frame {begin}, expected {expected}, where chunk {state.chunk} begins")
     if not state.chunk:
-        _check_first_pose(state, cameras)
+        _check_first_pose(state, cameras, state.memory.scene_unit)
     return replace(state, target=ChunkTarget(begin, begin + len(cameras), cameras), fresh=None)
 
 
@@ -192,6 +192,7 @@ def update(world: WorldModel, state: RolloutState, images: Tensor, geometry: Geo
     check_target(world.name, state)
     if state.memory is None:
         raise ValueError("the state has no memory; InitMemory comes before the first chunk")
+    assert state.fresh is not None  # fresh_frames saw it
     codes = world.codec.encode_frames(pictures * 2 - 1) if world.layout.codes == "frames" else state.fresh
     memory = write(state.memory, codes, pictures, geometry, frames, state.chunk)
     h, w = codes.shape[-2:]
@@ -226,12 +227,13 @@ def decode_film(world: WorldModel, state: RolloutState, on_latent: Callable[[int
 
 
 def _ended(state: RolloutState) -> RolloutState:
-    target, memory = state.target, state.memory
+    target, fresh, memory = state.target, state.fresh, state.memory
+    assert target is not None and fresh is not None  # fresh_frames saw them
     points, nbytes = (memory.num_points, memory.get_ram_usage()) if memory else (0, 0)
     done = recorded(state, points=points, memory_bytes=nbytes)
     return replace(
         done,
-        latents=torch.cat([state.latents, state.fresh], dim=1),
+        latents=torch.cat([state.latents, fresh], dim=1),
         cameras=concatenate([state.cameras, target.cameras]) if target.start else target.cameras,
         chunk=state.chunk + 1,
         target=None,
@@ -239,10 +241,10 @@ def _ended(state: RolloutState) -> RolloutState:
     )
 
 
-def _check_first_pose(state: RolloutState, cameras: Cameras) -> None:
+def _check_first_pose(state: RolloutState, cameras: Cameras, scene_unit: float) -> None:
     ours, theirs = state.cameras[0], cameras[0]
     turned = (ours.c2w[:3, :3] - theirs.c2w[:3, :3]).abs().max().item()
-    moved = (ours.position - theirs.position).abs().max().item() / state.memory.scene_unit
+    moved = (ours.position - theirs.position).abs().max().item() / scene_unit
     zoomed = ((ours.K - theirs.K).abs().max() / ours.K[0, 0]).item()
     if max(turned, moved, zoomed) > SAME_POSE:
         raise ValueError(

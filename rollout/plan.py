@@ -101,7 +101,8 @@ def window(layout: Layout, index: int, start: int, stop: int, temporal: int = 4)
 
 
 def _windows(num_frames: int, chunk_frames: int, shared: int, index: int = 0, done: int = 0) -> tuple[ChunkPlan, ...]:
-    chunks, start = [], done
+    chunks: list[ChunkPlan] = []
+    start = done
     while start < num_frames:
         history = min(shared, start)
         stop = min(start - history + chunk_frames, num_frames)

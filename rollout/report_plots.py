@@ -133,9 +133,9 @@ def curves(pen: Pen, box: Box, series: Sequence[Series], unit: str, marks: Seque
         pen.text((at(frame, low)[0], bottom + 7), str(frame), 13, FAINT, "ma")
     for _, colour, line in series:
         run: list[tuple[float, float]] = []
-        for frame, value in enumerate([*line, None]):
-            if value is not None:
-                run.append(at(frame, value))
+        for frame, found in enumerate([*line, None]):
+            if found is not None:
+                run.append(at(frame, found))
                 continue
             if len(run) == 1:
                 pen.dot(run[0], colour, 2.5)

@@ -93,13 +93,13 @@ def check_target(world: str, state: RolloutState) -> ChunkTarget:
     return state.target
 
 
-def recorded(state: RolloutState, **entries: object) -> RolloutState:
+def recorded(state: RolloutState, seconds: dict[str, float] | None = None, **entries: object) -> RolloutState:
     """The state with ``entries`` in the record of the chunk at hand; ``seconds`` are added stage by stage."""
     done, current = state.records[: state.chunk], state.records[state.chunk :]
-    record = dict(current[0]) if current else {"chunk": state.chunk}
-    if "seconds" in entries:
-        entries["seconds"] = {**record.get("seconds", {}), **entries["seconds"]}
-    return replace(state, records=(*done, {**record, **entries}))
+    record: dict = {**(current[0] if current else {"chunk": state.chunk}), **entries}
+    if seconds:
+        record["seconds"] = {**record.get("seconds", {}), **seconds}
+    return replace(state, records=(*done, record))
 
 
 def without_seconds(records: tuple[dict, ...]) -> tuple[dict, ...]:
@@ -197,7 +197,10 @@ def _state(tensors: dict[str, Tensor], header: dict) -> RolloutState:
         sizes("V 4 4 | V 3 3", c2w=c2w, K=K)
         return check_cameras(Cameras(c2w, K, height, width), name)
 
-    grid = header["height"], header["width"]
+    grid, target = (header["height"], header["width"]), None
+    if header["target"] is not None:
+        start, stop = header["target"]
+        target = ChunkTarget(start, stop, cameras("target", *grid))
     return RolloutState(
         world=header["world"],
         image=tensors["image"],
@@ -211,7 +214,7 @@ def _state(tensors: dict[str, Tensor], header: dict) -> RolloutState:
         seed=header["seed"],
         chunk=header["chunk"],
         path=None if header["path"] is None else CameraPath.from_json(header["path"]),
-        target=None if header["target"] is None else ChunkTarget(*header["target"], cameras("target", *grid)),
+        target=target,
         fresh=tensors.get("fresh"),
         records=tuple(header["records"]),
     )

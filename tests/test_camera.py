@@ -5,19 +5,9 @@ import math
 import oracle
 import pytest
 import torch
+from scenes import pose
 from spatial_memory.memory import camera
 from spatial_memory.memory.camera import Cameras
-
-
-def pose(position=(0.0, 0.0, 0.0), axis=(0.0, 1.0, 0.0), degrees=0.0):
-    """c2w from an axis and an angle."""
-    x, y, z = torch.nn.functional.normalize(torch.tensor(axis, dtype=torch.float64), dim=0).tolist()
-    a = math.radians(degrees)
-    k = torch.tensor([[0, -z, y], [z, 0, -x], [-y, x, 0]], dtype=torch.float64)
-    c2w = torch.eye(4)
-    c2w[:3, :3] = (torch.eye(3).double() + math.sin(a) * k + (1 - math.cos(a)) * k @ k).float()
-    c2w[:3, 3] = torch.tensor(position)
-    return c2w
 
 
 def some(batch=(), height=6, width=8, seed=0, near_identity=False):

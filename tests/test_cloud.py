@@ -4,11 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from scenes import geometry, pose
 from spatial_memory.memory.camera import Cameras, intrinsics_from_fov
 from spatial_memory.memory.cloud import Observation, SpatialMemory, fresh_only
 from spatial_memory.memory.lift import lift_latents, lift_pixels
-from test_camera import pose
-from test_lift import geometry
 
 EMPTY = SpatialMemory("latent", "toy", 4, 1.0, False)
 

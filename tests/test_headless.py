@@ -2,7 +2,6 @@
 
 import json
 import math
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from spatial_memory.headless.standin import io, ui
 from spatial_memory.headless.standin.folders import Folders
 from spatial_memory.headless.standin.graph import GraphBuilder, is_link
 from spatial_memory.headless.standin.video import VideoComponents, VideoFromComponents, VideoFromFile
-from spatial_memory.headless.validate import WorkflowError, check_prompt
+from spatial_memory.headless.validate import WorkflowError, check_prompt, inputs_of
 
 Words = io.Custom("WORDS")
 
@@ -393,11 +392,14 @@ def test_saved_images_are_what_was_shown(tmp_path):
     assert "leads out" in core["LoadImage"].validate_inputs("../../x.png")
 
 
-def test_the_stand_in_refuses_to_hide_the_real_host(tmp_path):
+def test_the_stand_in_refuses_to_hide_the_real_host(tmp_path, monkeypatch):
     (tmp_path / "folder_paths.py").write_text("")
-    script = "from spatial_memory.headless import host\nhost.install()"
-    shown = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert shown.returncode == 1 and "HostPresent" in shown.stderr and "folder_paths" in shown.stderr
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in sys.modules if name.split(".")[0] in host.HOST_MODULES]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(host.HostPresent, match=r"\['folder_paths'\].*--server"):
+        host.install()
+    assert "comfy_api" not in sys.modules
 
 
 def test_options_reach_the_listing_as_the_host_writes_them():
@@ -447,11 +449,10 @@ def test_the_stand_in_lists_every_node_as_the_server_did(listed):
     own = {name for name in server if name.startswith("SpatialMemory_")}
     assert own == {name for name in here if name.startswith("SpatialMemory_")}
     for name in set(server) & set(here):
-        for part in ("required", "optional"):
-            there, declared = server[name]["input"].get(part, {}), here[name]["input"].get(part, {})
-            assert list(there) == list(declared), f"{name}: {part} inputs"
-            for key in there:
-                assert plain(there[key]) == plain(declared[key]), f"{name}.{key}"
+        there, declared = inputs_of(server[name]), inputs_of(here[name])
+        assert list(there) == list(declared), name
+        for key in there:
+            assert plain(there[key]) == plain(declared[key]), f"{name}.{key}"
         for key in ("output", "output_is_list", "output_name", "output_node", "display_name", "category"):
             assert server[name][key] == here[name][key], f"{name}: {key}"
         if name in own:

@@ -5,19 +5,10 @@ import math
 import oracle
 import pytest
 import torch
-from spatial_memory.memory.camera import Cameras, intrinsics_from_fov, project
+from scenes import geometry, pose
+from spatial_memory.memory.camera import Cameras, project
 from spatial_memory.memory.geometry import Geometry, check_geometry, start_unit
 from spatial_memory.memory.lift import RESAMPLE, lift_latents, lift_pixels, resample_depth
-from test_camera import pose
-
-
-def geometry(depth, keep=None, confidence=None, c2w=None):
-    views, height, width = depth.shape
-    c2w = torch.eye(4).expand(views, 4, 4) if c2w is None else c2w
-    cameras = Cameras(c2w, intrinsics_from_fov(60.0, height, width).expand(views, 3, 3), height, width)
-    keep = torch.ones(depth.shape, dtype=torch.bool) if keep is None else keep
-    confidence = torch.ones_like(depth) if confidence is None else confidence
-    return Geometry(depth, confidence, keep, cameras, True, 1.0)
 
 
 def rough(seed, height=11, width=14):

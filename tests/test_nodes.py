@@ -17,8 +17,9 @@ NODES = headless.nodes()  # registers the stand-ins, so it comes before anything
 
 import tiny_rollout  # noqa: E402
 from spatial_memory.memory.path import CameraPath  # noqa: E402
+from spatial_memory.memory.presets import PRESETS  # noqa: E402
 from spatial_memory.models.codec import MiniCodec  # noqa: E402
-from spatial_memory.nodes import convert, geometry, host, loop, model  # noqa: E402
+from spatial_memory.nodes import convert, geometry, host, loop, model, start  # noqa: E402
 from spatial_memory.rollout.loop import Settings, run, run_baseline  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
@@ -168,6 +169,43 @@ def test_examples_are_offered_once_and_never_over_a_file(tmp_path):
     assert not list((tmp_path / "input").glob("*.part"))
 
 
+def test_the_start_camera_is_the_first_of_every_preset():
+    camera = start.first_camera(36.2104, 64, 96)
+    path = PRESETS["out_and_back"](57, vertical_fov=36.2104).bake(64, 96)
+    assert torch.equal(camera.c2w[0], path.c2w[0]) and torch.equal(camera.K[0], path.K[0])
+
+
+def test_posed_pictures_are_seen_from_the_start_frame():
+    images, poses = torch.rand(5, 3, 64, 96), PRESETS["truck"](5, 1.0)
+    cameras = start.posed(images, poses, 50.0, origin=4)
+    assert torch.equal(cameras.c2w[4], torch.eye(4))
+    torch.testing.assert_close(cameras.position[0], torch.tensor([-1.0, 0.0, 0.0]))
+    with pytest.raises(ValueError, match="5 images came without poses"):
+        start.posed(images, None, 50.0, origin=0)
+    with pytest.raises(ValueError, match="poses has 5 poses for 4 images"):
+        start.posed(images[:4], poses, 50.0, origin=0)
+
+
+def test_a_video_is_continued_from_its_last_frame():
+    images, poses = torch.rand(10, 3, 64, 96), PRESETS["truck"](10, 0.9)
+    chosen, cameras = start.last_first(images, start.posed(images, poses, 50.0, origin=9), stride=4)
+    assert torch.equal(chosen, images[[9, 5, 1]])
+    assert torch.equal(cameras.c2w[0], torch.eye(4)) and cameras.position[1, 0] > cameras.position[2, 0]
+
+
+@pytest.mark.parametrize("format_", ["json", "spatia", "realestate10k"])
+def test_an_exported_path_comes_back(format_, tmp_path):
+    headless.use_folders(Folders([tmp_path / "in"], tmp_path / "out", tmp_path))
+    path = PRESETS["arc"](33, 20.0)
+    written = OURS[PREFIX + "ExportCameraPath"].execute(path, "paths/arc", format_).args[1]
+    name = str(Path(written).relative_to((tmp_path / "out").resolve()))
+    back, assumed, fov, picture = OURS[PREFIX + "ImportCameraPath"].execute(name).args
+    ours, theirs = path.bake(192, 320), back.bake(192, 320)
+    torch.testing.assert_close(theirs.c2w, ours.c2w, atol=2e-3, rtol=0)
+    assert fov == pytest.approx(50.0, abs=0.1) and picture.shape[-1] == 3
+    assert torch.equal(theirs.c2w[0], torch.eye(4)) and isinstance(assumed, str)
+
+
 # --------------------------------------------------------------------------------------------------------- the loop
 
 
@@ -244,11 +282,11 @@ SEED = 3
 
 
 def keys(*frames, **moved):
-    """Keyframes at these frames, each a little further right; ``at56=(x, y, z)`` moves one."""
+    """Keyframes at these frames, each a little further right, at rest at each; ``at56=(x, y, z)`` moves one."""
     made = []
     for i, frame in enumerate(frames):
         position = list(moved.get(f"at{frame}", (0.05 * i, 0.0, 0.0)))
-        made.append({"frame": frame, "position": position, "vertical_fov": 50.0})
+        made.append({"frame": frame, "position": position, "vertical_fov": 50.0, "easing": "ease_in_out"})
     return json.dumps({"version": 1, "num_frames": frames[-1] + 1, "keyframes": made})
 
 
@@ -328,8 +366,8 @@ def test_append_edit_nothing(runner):
     assert denoised(runner.run(film(first))) == ["0", "1"]
     assert runner.run(film(first)).executed == ()
     assert denoised(runner.run(film(keys(0, 32, 56, 80)))) == ["2"]
-    moved = keys(0, 32, 56, 80, at80=(0.1, 0.05, 0.0))
-    assert denoised(runner.run(film(moved))) == ["1", "2"]  # the key at 80 bends the segment before it, 32 to 56, too
+    moved = keys(0, 32, 56, 80, at56=(0.1, 0.05, 0.0))
+    assert denoised(runner.run(film(moved))) == ["1", "2"]
 
 
 def test_checkpoints_cost_nothing_and_resume_with_the_same_bits(runner, tmp_path):
@@ -430,11 +468,11 @@ def test_chunks_by_hand_make_the_bits_of_the_loop(runner):
 @pytest.mark.parametrize(
     ("node", "inputs", "message"),
     [
-        ("path", {"vertical_fov": 40.0}, "the path's first pose is not the start frame's camera"),
+        ("path", {"keyframes": "", "vertical_fov": 40.0}, "the path's first pose is not the start frame's camera"),
         ("path", {"keyframes": "", "num_frames": 80}, "num_frames is 80.*77 and 81"),
         ("path", {"keyframes": "{"}, "no JSON"),
         ("references", {"max_references": 9}, "max_references is 9"),
-        ("depth", {"depth": ["photo", 0], "depth_scale": 0.0}, "nowhere finite and positive"),
+        ("depth", {"depth": ["encode", 1], "images": ["path", 1]}, "depth is 1 map"),
         ("depth", {"dynamic": ["photo", 1]}, "dynamic is 1 mask"),
         ("save", {"filename": "../out"}, "leads out of"),
         ("end", {"resume": "photo.png"}, "photo.png"),

@@ -92,7 +92,7 @@ def comfy(*arguments: str, home: Path) -> subprocess.CompletedProcess:
     settings = {**os.environ, "HOME": str(home), "XDG_CONFIG_HOME": str(home), "DO_NOT_TRACK": "1", "NO_COLOR": "1"}
     arguments = ("--skip-prompt", "--no-enable-telemetry", *arguments)
     return subprocess.run(
-        [command, *arguments], cwd=home / "pack", env=settings, capture_output=True, text=True, timeout=120
+        [command, *arguments], cwd=home / "pack", env=settings, capture_output=True, text=True, timeout=300
     )
 
 

@@ -3,6 +3,7 @@
 import oracle
 import pytest
 import torch
+from scenes import geometry, memory_of, pose
 from spatial_memory.memory.camera import Cameras, intrinsics_from_fov, transform_points
 from spatial_memory.memory.lift import lift_latents
 from spatial_memory.memory.retrieve import (
@@ -13,9 +14,6 @@ from spatial_memory.memory.retrieve import (
     visible_voxels,
 )
 from spatial_memory.memory.voxels import REACH, voxel_keys
-from test_camera import pose
-from test_lift import geometry
-from test_splat import memory_of
 
 
 def random_sets(count, seed, universe=60):

@@ -6,20 +6,15 @@ from dataclasses import replace
 import oracle
 import pytest
 import torch
+from scenes import geometry, memory_of, pose
 from spatial_memory.headless.sequence import load_sequence
 from spatial_memory.memory.camera import Cameras, compose, intrinsics_from_fov
-from spatial_memory.memory.cloud import Observation, SpatialMemory
+from spatial_memory.memory.cloud import Observation
 from spatial_memory.memory.geometry import Geometry
 from spatial_memory.memory.lift import lift_latents, lift_pixels
 from spatial_memory.memory.splat import Readout, adaptive, fixed, read, render_depth, splat_discs, splat_nearest
-from test_camera import pose
-from test_lift import geometry
 
 ROLL = pose(axis=(0.0, 0.0, 1.0), degrees=180.0)
-
-
-def memory_of(observations, channels=4, kind="latent"):
-    return SpatialMemory(kind, "toy" if kind == "latent" else "", channels, 2.0, False).insert(observations)
 
 
 def cloud(count=2000, observations=4, seed=0, channels=4, ties=True):

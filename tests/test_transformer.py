@@ -126,13 +126,17 @@ def test_silent_hints_leave_the_base_model():
 
 
 @torch.no_grad()
-def test_no_context_is_cross_attention_that_says_nothing():
-    network = build()
-    for block in [*network.blocks, *network.vace_blocks]:
+def test_no_context_leaves_cross_attention_out():
+    silent, poisoned = build(), build()
+    for block in [*silent.blocks, *silent.vace_blocks]:
         torch.nn.init.zeros_(block.attn2.to_out[0].weight)
         torch.nn.init.zeros_(block.attn2.to_out[0].bias)
+    for block in [*poisoned.blocks, *poisoned.vace_blocks]:
+        for parameter in block.attn2.parameters():
+            parameter.fill_(torch.nan)
     given = inputs()
-    assert torch.equal(network(**given), network(**{**given, "encoder_hidden_states": torch.zeros(1, 0, 10)}))
+    without_text = {**given, "encoder_hidden_states": torch.zeros(1, 0, 10)}
+    assert torch.equal(poisoned(**without_text), silent(**given))
 
 
 @torch.no_grad()

@@ -105,9 +105,8 @@ def test_actors_move_and_only_they_do():
     world = make_world(KINDS["open"], "train")
     cameras = random_path(world, 2, torch.Generator().manual_seed(0), 48, 80)
     still = Cameras(cameras.c2w[:1].expand(2, 4, 4).clone(), cameras.K, 48, 80)
-    near = [seed for seed in range(12) if bool(render(make_world(seed, "train"), still, torch.zeros(2)).dynamic.any())]
-    assert near, "no world showed an actor"
-    world = make_world(near[0], "train")
+    worlds = (make_world(seed, "train") for seed in range(12))
+    world = next(made for made in worlds if bool(render(made, still, torch.zeros(2)).dynamic.any()))
     view = render(world, still, torch.tensor([0.0, 2.0]))
     moved = (view.images[0] - view.images[1]).abs().amax(0) > 0.02
     edge = torch.nn.functional.max_pool2d(view.dynamic.any(0).float()[None, None], 3, 1, 1)[0, 0] > 0

@@ -177,8 +177,11 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--clips", type=Path, nargs="+", required=True, help="folders of rendered clips to train on")
-    parser.add_argument("--held-out", type=Path, required=True, help="folder of clips of the held-out split, 192 x 320")
+    folders = [Path("runs/clips/demo"), Path("runs/clips/small")]
+    parser.add_argument("--clips", type=Path, nargs="+", default=folders, help="folders of rendered clips to train on")
+    parser.add_argument(
+        "--held-out", type=Path, default=Path("runs/clips/held_out"), help="clips of the held-out split, 192 x 320"
+    )
     parser.add_argument(
         "--image", type=Path, nargs="*", default=[], help="image files to report PSNR for, never trained on"
     )

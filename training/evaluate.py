@@ -74,7 +74,7 @@ def evaluate_world(
     settings = loop.Settings(sampling, model.layout.max_references)
     film = loop.run(model, state, path, settings, provider or exact)
     baseline = loop.run_baseline(model, state, path, sampling)
-    report = closed_loop_report(film, decode_film(model, film), baseline, decode_film(model, baseline))
+    report = closed_loop_report(film, decode_film(model, film), path, (baseline, decode_film(model, baseline)))
     return {name: report[name] for score in SCORES for name in (score, f"baseline_{score}")}
 
 

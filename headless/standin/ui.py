@@ -63,7 +63,9 @@ def save_images(
     for number, image in enumerate(images, start=counter):
         pixels = np.clip(255.0 * image.cpu().numpy(), 0, 255).astype(np.uint8)
         name = f"{filename}_{number:05}_.png"
-        Image.fromarray(pixels).save(Path(folder) / name, pnginfo=notes, compress_level=1)
+        unfinished = Path(folder) / f".{name}.part"
+        Image.fromarray(pixels).save(unfinished, format="PNG", pnginfo=notes, compress_level=1)
+        unfinished.replace(Path(folder) / name)
         results.append(SavedResult(name, subfolder, folder_type))
     return results
 

@@ -16,8 +16,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACK = "ComfyUI-SpatialMemory"
-BOOT_SECONDS = 120
-RUN_SECONDS = 240
+BOOT_SECONDS = 300
+RUN_SECONDS = 500
 
 
 def checkouts() -> list[Path]:
@@ -58,7 +58,9 @@ class Server:
             return reply.read()
 
     def post(self, path: str, content: dict) -> dict:
-        request = urllib.request.Request(self.url + path, json.dumps(content).encode(), {"Content-Type": "application/json"})
+        request = urllib.request.Request(
+            self.url + path, json.dumps(content).encode(), {"Content-Type": "application/json"}
+        )
         try:
             with urllib.request.urlopen(request, timeout=60) as reply:
                 body = reply.read()
@@ -135,7 +137,9 @@ def start_server(checkout: Path, base: Path) -> Server:
         if process.poll() is not None:
             said = log.read_text(errors="replace")
             if "ModuleNotFoundError" in said.splitlines()[-1]:
-                pytest.skip(f"{checkout} does not start here ({said.splitlines()[-1]}); `make host` installs what it needs")
+                pytest.skip(
+                    f"{checkout} does not start here ({said.splitlines()[-1]}); `make host` installs what it needs"
+                )
             pytest.fail(f"{checkout} ended while starting:\n{said[-4000:]}")
         try:
             server.get("/system_stats")
