@@ -105,7 +105,8 @@ def set_cover(
         return []
     iou = overlap_matrix(targets, candidates)
     eligible = set((iou.amax(0) > threshold).nonzero()[:, 0].tolist())
-    uncovered, chosen = list(targets), []
+    uncovered = list(targets)
+    chosen: list[int] = []
     share = torch.tensor([1.0 / (len(targets) * max(1, len(keys))) for keys in targets])  # (T,) weight of one voxel
     while eligible and len(chosen) < k:
         gain = (share[:, None] * _shared(uncovered, candidates)).sum(0)  # (V,)

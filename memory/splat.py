@@ -1,7 +1,8 @@
 """Reading the memory at a camera: which point each cell sees, and what it says.
 
-Two readouts. ``splat_nearest``: one point, one cell, the nearest wins (latent clouds). ``splat_discs``: soft discs, the
-nearest five composited front to back over black (RGB clouds).
+Three readouts. ``splat_nearest``: one point, one cell, the nearest wins. ``splat_eldest``: the same, but of the points
+that lie on the frontmost surface the oldest wins (latent clouds). ``splat_discs``: soft discs, the nearest five
+composited front to back over black (RGB clouds).
 
 The nearest is a minimum over 64-bit keys, (depth, seniority): no order of writes enters, so the same points give the
 same bits in any order and on any number of threads. Ties in depth go to the smaller (chunk, frame, cell).
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .camera import Cameras, project_planar
-from .discs import BLOCK, EMPTY, RANKS, Radius, depth_keys, discs_of, nearest_discs, surface_depth
+from .discs import BLOCK, EMPTY, RANKS, SURFACE, Radius, depth_keys, discs_of, nearest_discs, surface_depth
 
 if TYPE_CHECKING:
     from .cloud import SpatialMemory
@@ -68,6 +69,39 @@ def splat_nearest(memory: "SpatialMemory", cameras: Cameras) -> Readout:
     return Readout(features.permute(0, 3, 1, 2).contiguous(), depth, known.float(), winner)
 
 
+def splat_eldest(memory: "SpatialMemory", cameras: Cameras, tolerance: float = SURFACE) -> Readout:
+    """One point, one cell; among the points within ``tolerance`` (relative) of the nearest, the oldest wins.
+
+    Points of one surface seen from many cameras differ in depth by less than a cell's own slope. By ``splat_nearest``
+    any of them may win, and the first view of a place is lost to later ones; here it stays. ``cameras``: (V,).
+    """
+    h, w = cameras.height, cameras.width
+    planar, order = _by_seniority(memory)
+    nearest = splat_nearest(memory, cameras)
+    if not planar.shape[1]:
+        return nearest
+    front = nearest.depth
+    limit = torch.cat([front.flatten(1) * (1 + tolerance), torch.zeros(len(cameras), 1)], dim=1)  # 0: nothing fits
+    rank = torch.arange(planar.shape[1])
+    eldest = torch.full((len(cameras), h * w + 1), planar.shape[1])
+    depth = torch.zeros(len(cameras), h * w)
+    for view in range(len(cameras)):
+        u, v, z = project_planar(planar, cameras[view])
+        inside = (z > 0) & (z < torch.inf) & (u >= 0) & (u < w) & (v >= 0) & (v < h)
+        cell = torch.where(inside, v.floor() * w + u.floor(), h * w).long()
+        cell = torch.where(z <= limit[view][cell], cell, h * w)
+        eldest[view].scatter_reduce_(0, cell, rank, "amin")
+        found = eldest[view, :-1]
+        depth[view] = torch.where(front[view].flatten() > 0, z[found.clamp(max=planar.shape[1] - 1)], 0.0)
+    known = front > 0
+    winner = torch.where(known, eldest[:, :-1].reshape(-1, h, w), -1)
+    if order is not None:
+        winner[known] = order[winner[known]]
+    features = torch.zeros(*known.shape, memory.channels)
+    features[known] = memory.gather(winner[known]).float()
+    return Readout(features.permute(0, 3, 1, 2).contiguous(), depth.view(-1, h, w), known.float(), winner)
+
+
 def splat_discs(memory: "SpatialMemory", cameras: Cameras, radius: Radius = adaptive()) -> Readout:  # noqa: B008
     """Composite the nearest five discs, front to back over black, each with weight 1 - d²/r². ``cameras``: (V,).
 
@@ -100,8 +134,8 @@ def splat_discs(memory: "SpatialMemory", cameras: Cameras, radius: Radius = adap
 
 
 def read(memory: "SpatialMemory", cameras: Cameras) -> Readout:
-    """Read a memory the way its kind is read: latent cells by ``splat_nearest``, colours by ``splat_discs``."""
-    return splat_nearest(memory, cameras) if memory.kind == "latent" else splat_discs(memory, cameras)
+    """Read a memory the way its kind is read: latent cells by ``splat_eldest``, colours by ``splat_discs``."""
+    return splat_eldest(memory, cameras) if memory.kind == "latent" else splat_discs(memory, cameras)
 
 
 def render_depth(memory: "SpatialMemory", cameras: Cameras) -> tuple[Tensor, Tensor]:

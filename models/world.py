@@ -156,7 +156,7 @@ def load_mini_world(path: Path | None = None) -> WorldModel:
     transformer = SpatialTransformer(**config)
     text = {name: torch.zeros_like(tensor) for name, tensor in transformer.state_dict().items() if is_text(name)}
     transformer.load_state_dict({**text, **weights}, strict=True)
-    return mini_world(transformer, MiniCodec(load_mini_codec()), Sampling("euler", 12, 1.0, 3.0))
+    return mini_world(transformer, MiniCodec(load_mini_codec()), Sampling("euler", 1, 1.0, 3.0))
 
 
 def load_random_world(seed: int = 0) -> WorldModel:

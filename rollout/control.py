@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..memory.camera import Cameras, concatenate
-from ..memory.splat import Readout, splat_discs, splat_nearest
+from ..memory.splat import Readout, splat_discs, splat_eldest
 from ..models.codec import Codec
 from ..models.world import WorldModel
 from .plan import ChunkPlan, window
@@ -109,7 +109,7 @@ def warp(world: WorldModel, state: RolloutState) -> Warp:
             )
         every = frames[:: grid.temporal]
         cameras = concatenate([every, behind]) if len(behind) else every
-        readout = splat_nearest(memory, cameras.resized(h, w))
+        readout = splat_eldest(memory, cameras.resized(h, w))
         control = readout.features.transpose(0, 1).contiguous()
         return Warp(control, readout.known, readout, seconds=time.perf_counter() - begun)
     readout = splat_discs(memory, frames)

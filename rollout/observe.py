@@ -57,6 +57,8 @@ def chunk_geometry(
 ) -> ChunkGeometry:
     """Geometry at the frames of the new latents, aligned to the depth that the memory itself renders.
 
+    Metric depth over a metric memory is taken as it is.
+
     Raises:
         ValueError: nothing has been denoised, no memory, or images, masks or depth that do not fit the chunk.
     """
@@ -71,7 +73,10 @@ def chunk_geometry(
     skies = None if sky is None else _per_view(state, sky, "sky", views, height, width)
     found = provider.estimate(pictures, cameras, rendered, seen, state.memory.scene_unit)
     keep = may_be_remembered(found, moves, skies)
-    fits = [aligned(found.depth[v], rendered[v], seen[v] & keep[v]) for v in range(views)]
+    if found.metric and state.memory.metric:  # metres on both sides: a fit could only add its own error, chunk by chunk
+        fits = [(depth, {"how": "metric"}) for depth in found.depth]
+    else:
+        fits = [aligned(found.depth[v], rendered[v], seen[v] & keep[v]) for v in range(views)]
     return ChunkGeometry(
         torch.stack([d for d, _ in fits]),
         found.confidence,

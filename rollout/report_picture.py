@@ -164,7 +164,7 @@ def _bars(pen: Pen, report: dict, top: int, height: int) -> None:
     for stage, colour in STAGES.items():
         pen.box((x, boxes[3][3] - 21, x + 9, boxes[3][3] - 12), colour, 2)
         pen.text((x + 13, boxes[3][3] - 17), stage, 11, FAINT, "lm")
-        x += 23 + pen.width_of(stage, 11)
+        x += 20 + pen.width_of(stage, 11)
 
 
 def _panel(pen: Pen, box: Box, title: str, note: str) -> None:

@@ -37,7 +37,7 @@ class WallGeometry:
 
     def estimate(self, images, cameras, rendered_depth, rendered_known, scene_unit):
         depth = self.scale * wall_depth(cameras)
-        return Estimate(depth, torch.ones_like(depth), torch.zeros_like(depth, dtype=torch.bool), True)
+        return Estimate(depth, torch.ones_like(depth), torch.zeros_like(depth, dtype=torch.bool), False)
 
 
 def photograph(seed=0):

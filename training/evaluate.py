@@ -85,7 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames", type=int, default=105, help="1 + 4 n frames; 105 are four chunks of the mini model")
     parser.add_argument("--geometry", choices=("exact", "mini"), default="exact")
     parser.add_argument("--kind", choices=("latent", "rgb"), default="latent")
-    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--steps", type=int, default=1)
     parser.add_argument("--guidance", type=float, default=1.0)
 
 
