@@ -83,7 +83,7 @@ def _flow(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 
     height, width = source.shape
     fine = [cv2.resize(x, (FINE * width, FINE * height), interpolation=cv2.INTER_CUBIC) for x in (source, target)]
-    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(*fine, None)
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(*fine, None)
     return cv2.resize(flow, (width, height), interpolation=cv2.INTER_AREA) / FINE
 
 

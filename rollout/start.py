@@ -6,10 +6,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ..memory.camera import Cameras, check_cameras
+from ..memory.camera import Cameras, check_cameras, known_depth
 from ..memory.cloud import SpatialMemory, fresh_only
 from ..memory.geometry import Geometry, check_geometry, start_unit
-from ..memory.lift import lift_latents, lift_pixels
+from ..memory.lift import CONFIDENT, lift_latents, lift_pixels
 from ..memory.shapes import sizes
 from ..memory.splat import render_depth
 from ..models.geometry import GeometryProvider, may_be_remembered
@@ -73,6 +73,8 @@ def start_geometry(
 ) -> Geometry:
     """Geometry of the pictures that a film begins with. The first one sets the scale, the others are aligned to it.
 
+    A given picture is remembered wherever it has any depth, however unsure: without it that part of the place is lost.
+
     Raises:
         ValueError: masks or depth that do not fit the images, or no depth in the start frame.
     """
@@ -83,7 +85,8 @@ def start_geometry(
     skies = None if sky is None else given(sky, "sky", count, height, width)
     keep = may_be_remembered(found, moves, skies)
     unit = start_unit(torch.where(keep[0], found.depth[0], 0.0))
-    geometry = Geometry(found.depth, found.confidence, keep, cameras, found.metric, unit)
+    confidence = torch.where(known_depth(found.depth), found.confidence.clamp(min=CONFIDENT), found.confidence)
+    geometry = Geometry(found.depth, confidence, keep, cameras, found.metric, unit)
     memory = SpatialMemory("rgb", "", 3, unit, found.metric)
     for view in range(1, count):  # the views before it show what this one's depth is to agree with
         memory = memory.insert(
