@@ -7,7 +7,7 @@ import tiny_rollout as tiny
 import torch
 from spatial_memory.memory.camera import Cameras, concatenate
 from spatial_memory.memory.presets import hold, pan
-from spatial_memory.memory.splat import splat_nearest
+from spatial_memory.memory.splat import splat_eldest
 from spatial_memory.models.layout import Layout, control_with_mask
 from spatial_memory.models.sampler import Sampling
 from spatial_memory.rollout import chunk
@@ -75,7 +75,7 @@ def test_latent_warp_is_the_memory_at_every_fourth_frame_of_the_window(second):
     warp = chunk.warp(tiny.WORLD, state)
     path = tiny.PATH.bake(tiny.HEIGHT, tiny.WIDTH, second.memory.scene_unit)
     for i, frame in enumerate(range(24, 57, 4)):
-        view = splat_nearest(second.memory, path[frame : frame + 1].resized(8, 12))
+        view = splat_eldest(second.memory, path[frame : frame + 1].resized(8, 12))
         assert torch.equal(warp.control[:, i], view.features[0]) and torch.equal(warp.known[i], view.known[0])
     assert warp.control.shape == (tiny.CHANNELS, 9, 8, 12) and warp.images is None
     assert (warp.control[:, warp.known == 0] == 0).all()
@@ -224,7 +224,19 @@ def test_depth_of_another_scale_is_aligned_to_the_memory(first):
     assert all(row["how"] == "aligned" for row in scaled.alignment)
     off = (scaled.depth / exact.depth - 1).abs()
     assert off.median() < 0.01 and off.max() < 0.06  # the fit extrapolates to what 8 x 12 cells do not show
-    assert scaled.metric and scaled.scene_unit == first.memory.scene_unit
+    assert not scaled.metric and scaled.scene_unit == first.memory.scene_unit
+
+
+def test_metric_depth_over_a_metric_memory_is_taken_as_it_is(first):
+    class Metric(tiny.WallGeometry):
+        def estimate(self, *given):
+            return super().estimate(*given)._replace(metric=True)
+
+    metric = replace(first, memory=replace(first.memory, metric=True))
+    state, images = denoised(tiny.aimed(metric))
+    found = chunk.chunk_geometry(Metric(1.4), state, images)
+    assert {row["how"] for row in found.alignment} == {"metric"}
+    assert torch.equal(found.depth, 1.4 * tiny.wall_depth(found.cameras))
 
 
 def test_depth_that_overlaps_nothing_stays_as_it_is_and_the_record_says_so(first):
@@ -261,7 +273,7 @@ def test_mirage_repeats_the_last_latent_and_puts_two_behind_the_target():
     warp = chunk.warp(MIRAGE, aimed)
     path = tiny.PATH.bake(tiny.HEIGHT, tiny.WIDTH, state.memory.scene_unit)
     cameras = concatenate([path[[*range(32, 65, 4)]], path[[24, 28]]]).resized(8, 12)
-    assert torch.equal(warp.control, splat_nearest(state.memory, cameras).features.transpose(0, 1))
+    assert torch.equal(warp.control, splat_eldest(state.memory, cameras).features.transpose(0, 1))
     found = chunk.retrieve(MIRAGE, aimed, "algorithm1", 3)
     assert max(row["frame"] for row in found.considered) == 20  # 24 and 28 stand behind the target
     done, images = denoised(aimed, MIRAGE, found)

@@ -16,6 +16,7 @@ INFO = {
             "required": {"steps": ("INT", {"min": 1}), "path": ("SPATIAL_CAMERA_PATH", {})},
             "optional": {
                 "how": ("COMBO", {"options": ["fast", "slow"]}),
+                "size": ("COMBO", {"options": [256, 512]}),
                 "loop": ("BOOLEAN", {}),
                 "text": ("STRING", {}),
                 "resume": ("STRING", {}),
@@ -109,6 +110,7 @@ def test_nodes_are_found_by_id_then_title_then_class():
     [
         ("Walk.steps=7", 7),
         ("Walk there.how=slow", "slow"),
+        ("1.size=512", 512),
         ("1.loop=off", False),
         ("1.loop=TRUE", True),
         ("1.text=a=b.c", "a=b.c"),

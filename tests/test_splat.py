@@ -12,7 +12,16 @@ from spatial_memory.memory.camera import Cameras, compose, intrinsics_from_fov
 from spatial_memory.memory.cloud import Observation
 from spatial_memory.memory.geometry import Geometry
 from spatial_memory.memory.lift import lift_latents, lift_pixels
-from spatial_memory.memory.splat import Readout, adaptive, fixed, read, render_depth, splat_discs, splat_nearest
+from spatial_memory.memory.splat import (
+    Readout,
+    adaptive,
+    fixed,
+    read,
+    render_depth,
+    splat_discs,
+    splat_eldest,
+    splat_nearest,
+)
 
 ROLL = pose(axis=(0.0, 0.0, 1.0), degrees=180.0)
 
@@ -98,6 +107,27 @@ def test_a_view_alone_equals_the_same_view_in_a_batch_to_the_bit(readout):
     for name, together in batch.items():
         assert not together.numel() or torch.equal(torch.cat([part[name] for part in parts]), together)
     assert batch["depth"].any()
+
+
+def test_the_eldest_of_the_front_surface_wins_in_any_order_and_never_one_behind_it():
+    memory, cameras = memory_of(cloud()), views()
+    front, eldest, tolerance = splat_nearest(memory, cameras), splat_eldest(memory, cameras, 0.3), 0.3
+    w2c, points = cameras.w2c, memory.points
+    seniority = memory.seniority()
+    rank = torch.arange(len(points)) if seniority is None else torch.argsort(seniority)
+    changed = 0
+    for view in range(len(cameras)):
+        p = points @ w2c[view, :3, :3].T + w2c[view, :3, 3]
+        for row, column in (front.winner[view] >= 0).nonzero()[::7].tolist():
+            w = eldest.winner[view, row, column]
+            nearest = front.depth[view, row, column]
+            assert nearest <= p[w, 2] * (1 + 1e-6) and p[w, 2] <= nearest * (1 + tolerance) * (1 + 1e-6)
+            assert rank[w] <= rank[front.winner[view, row, column]]
+            changed += int(w != front.winner[view, row, column])
+    assert changed > 5
+    assert torch.equal(splat_eldest(memory, cameras, 0.0).winner, front.winner)
+    again = splat_eldest(memory_of(shuffled(memory.observations, 3)), cameras, 0.3)
+    assert torch.equal(again.features, eldest.features) and torch.equal(again.depth, eldest.depth)
 
 
 def test_ties_go_to_the_smaller_chunk_then_frame_then_cell():
