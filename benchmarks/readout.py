@@ -62,7 +62,9 @@ def readout_sorted(memory: SpatialMemory, cameras: Cameras) -> Readout:
         features[view, cell] = memory.gather(index).float()
     known = (winner >= 0).float()
     features = features.view(count, h, w, -1).permute(0, 3, 1, 2).contiguous()
-    return Readout(features, depth.view(-1, h, w), known.view(-1, h, w), winner.view(-1, h, w))
+    return Readout(
+        features, depth.view(-1, h, w), known.view(-1, h, w), winner.view(-1, h, w), torch.zeros(count, 2, h, w)
+    )
 
 
 def fastest(call: Callable[[], object], repeats: int) -> float:

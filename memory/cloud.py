@@ -10,11 +10,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .camera import Cameras
+from .camera import Cameras, project_planar
+from .discs import SURFACE
 from .shapes import sizes
 from .splat import read
 
 KINDS = ("latent", "rgb")
+CENTRED = 0.1  # cells: a latent whose point lies this near to the middle of a cell serves it
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,17 +141,44 @@ class SpatialMemory:
 
 
 def fresh_only(
-    memory: SpatialMemory, observations: Sequence[Observation], tolerance: float = 0.05
+    memory: SpatialMemory, observations: Sequence[Observation], tolerance: float = SURFACE
 ) -> tuple[Observation, ...]:
-    """Merge on insert, keep first: drop the cells whose surface the memory already shows at their own camera.
+    """Merge on insert, keep first: drop what the memory shows well already, and what a given picture looked through.
 
-    A cell goes where the readout on its own grid is known (at least half, for discs) and lies within ``tolerance`` x z
-    of the cell's depth. Each observation is held against the memory and against the ones before it.
+    A cell goes where the readout on its own grid is known (at least half, for discs), lies within ``tolerance`` x z of
+    the cell's depth, and its point lies within ``CENTRED`` of the cell's middle: so a surface ends with a bounded
+    number of points a cell, whatever is seen of it. It goes too where ``looked_through`` says so. Each observation is
+    held against the memory and against the ones before it.
     """
     kept: list[Observation] = []
     for o in observations:
+        before = memory.insert(kept)
         camera = Cameras(o.camera.c2w[None], o.camera.K[None], o.camera.height, o.camera.width)
-        shown = read(memory.insert(kept), camera)
-        known, depth = (t[0].flatten()[o.cells.long()] for t in (shown.known, shown.depth))
-        kept.append(o.where(~((known >= 0.5) & ((o.depth - depth).abs() <= tolerance * o.depth))))
+        shown = read(before, camera)
+        aside = shown.offset.square().sum(1).sqrt()
+        known, depth, aside = (t[0].flatten()[o.cells.long()] for t in (shown.known, shown.depth, aside))
+        there = (known >= 0.5) & ((o.depth - depth).abs() <= tolerance * o.depth) & (aside <= CENTRED)
+        kept.append(o.where(~there & ~looked_through(before, o.points, tolerance)))
     return tuple(kept)
+
+
+def looked_through(memory: SpatialMemory, points: Tensor, tolerance: float = SURFACE) -> Tensor:
+    """Which points (N, 3) stand where a given picture (chunk -1) saw past them to a surface behind: (N,) bool.
+
+    A picture that was given is evidence, a frame that was made is not. Its own surfaces are never hidden from its own
+    camera by what is estimated later: so the way back ends at what was seen at first. Only cells that the picture
+    still holds in memory count; by ``tolerance`` (relative) a point may stand in front of them.
+    """
+    blocked = torch.zeros(len(points), dtype=torch.bool)
+    planar = points.T.contiguous()
+    for o in memory.observations:
+        if o.chunk >= 0:
+            continue
+        h, w = o.camera.height, o.camera.width
+        behind = torch.zeros(h * w + 1)  # the last entry takes what falls outside
+        behind[o.cells.long()] = o.depth
+        u, v, z = project_planar(planar, o.camera)
+        inside = (z > 0) & (u >= 0) & (u < w) & (v >= 0) & (v < h)
+        cell = torch.where(inside, v.floor() * w + u.floor(), h * w).long()
+        blocked |= inside & (z < behind[cell] * (1 - tolerance))
+    return blocked

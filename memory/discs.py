@@ -11,6 +11,7 @@ from .camera import Cameras, project_planar
 BLOCK = 16384  # elements a step: they stay in the cache of one core
 RANKS = (1 << 32) - 1  # the lower half of a key holds a rank, the upper half the bits of a positive float32 depth
 EMPTY = (1 << 63) - 1  # no point
+SHIFT = 1 << 20  # makes small negative numbers positive, so that three of them fit one key
 SURFACE = 0.05  # relative: discs this near in depth lie on one surface
 SLOPE = 3.5  # rise over run of the steepest surface that is still taken for one ...
 STEP = 0.25  # ... unless it rises by more than this share of its depth from one point to the next
@@ -56,13 +57,7 @@ def discs_of(planar: Tensor, spacing: Tensor, camera: Cameras, radius: Radius) -
         spacing: (N,) how far apart neighbouring points lie, world units.
     """
     h, w = camera.height, camera.width
-    u, v, z = project_planar(planar, camera)
-    focal = max(camera.K[0, 0].item(), camera.K[1, 1].item())
-    r = radius(spacing / z * focal, min(h, w))
-    touches = (z > 0) & (z < torch.inf) & (u + r > 0) & (u - r < w) & (v + r > 0) & (v - r < h)
-    index = touches.nonzero()[:, 0]
-    u, v, z, r = u[index], v[index], z[index], r[index]
-
+    index, u, v, z, r = _footprints(planar, spacing, camera, radius)
     pixels, owners = [torch.empty(0, dtype=torch.int64)], [torch.empty(0, dtype=torch.int64)]
     alphas = [torch.empty(0)]
     sides = (2 * r).floor().int() + 1  # how many pixel centres a disc can meet along one axis
@@ -84,6 +79,34 @@ def discs_of(planar: Tensor, spacing: Tensor, camera: Cameras, radius: Radius) -
             owners.append(block.index_select(0, owner))
             alphas.append(alpha.flatten().index_select(0, pair))
     return Discs(index, z, spacing[index], torch.cat(pixels), torch.cat(owners), torch.cat(alphas), h, w)
+
+
+def _footprints(planar: Tensor, spacing: Tensor, camera: Cameras, radius: Radius) -> tuple[Tensor, ...]:
+    """Index, u, v, z and radius in pixels of the points whose discs touch the image, (n,) each."""
+    u, v, z = project_planar(planar, camera)
+    focal = max(camera.K[0, 0].item(), camera.K[1, 1].item())
+    r = radius(spacing / z * focal, min(camera.height, camera.width))
+    touches = (u + r > 0) & (u - r < camera.width) & (v + r > 0) & (v - r < camera.height)
+    index = (touches & (z > 0) & (z < torch.inf)).nonzero()[:, 0]
+    return index, u[index], v[index], z[index], r[index]
+
+
+def representatives(planar: Tensor, spacing: Tensor, camera: Cameras, radius: Radius) -> Tensor:
+    """Points that stand for those crowded around them: indices (n,), ascending.
+
+    The image is cut into squares with a side between half a disc's radius and the radius. Of the discs of one size in
+    one square the first point on the frontmost surface stays, so what a view costs follows from its size and not from
+    how often a surface was written. Planar and spacing as in ``discs_of``.
+    """
+    index, u, v, z, r = _footprints(planar, spacing, camera, radius)
+    level = r.log2().floor()
+    side = torch.exp2(level)
+    level, row, column = (x.long() + SHIFT for x in (level, (v / side).floor(), (u / side).floor()))
+    found, square = ((level << 42) | (row << 21) | column).unique(return_inverse=True)
+    front = torch.full((len(found),), torch.inf).scatter_reduce_(0, square, z, "amin")
+    first = torch.where(z <= front[square] * (1 + SURFACE), torch.arange(len(z)), len(z))
+    chosen = torch.full((len(found),), len(z)).scatter_reduce_(0, square, first, "amin")
+    return index[chosen.sort().values]
 
 
 def nearest_discs(discs: Discs, layers: int) -> Layers:

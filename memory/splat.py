@@ -1,8 +1,8 @@
 """Reading the memory at a camera: which point each cell sees, and what it says.
 
-Three readouts. ``splat_nearest``: one point, one cell, the nearest wins. ``splat_eldest``: the same, but of the points
-that lie on the frontmost surface the oldest wins (latent clouds). ``splat_discs``: soft discs, the nearest five
-composited front to back over black (RGB clouds).
+Three readouts. ``splat_nearest``: one point, one cell, the nearest wins. ``splat_centred``: the same, but of the points
+that lie on the frontmost surface the one nearest to the cell's middle wins (latent clouds). ``splat_discs``: soft discs,
+the nearest five composited front to back over black (RGB clouds).
 
 The nearest is a minimum over 64-bit keys, (depth, seniority): no order of writes enters, so the same points give the
 same bits in any order and on any number of threads. Ties in depth go to the smaller (chunk, frame, cell).
@@ -15,12 +15,24 @@ import torch
 from torch import Tensor
 
 from .camera import Cameras, project_planar
-from .discs import BLOCK, EMPTY, RANKS, SURFACE, Radius, depth_keys, discs_of, nearest_discs, surface_depth
+from .discs import (
+    BLOCK,
+    EMPTY,
+    RANKS,
+    SURFACE,
+    Radius,
+    depth_keys,
+    discs_of,
+    nearest_discs,
+    representatives,
+    surface_depth,
+)
 
 if TYPE_CHECKING:
     from .cloud import SpatialMemory
 
 NEAREST = 5  # discs a pixel composites
+STEPS = 10  # a cell: points that lie off its middle by the same step are told apart by age alone
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +42,10 @@ class Readout:
     features: Tensor  # (V, C, h, w) float32, 0 at holes
     depth: Tensor  # (V, h, w) z-depth of the nearest point, 0 at holes
     known: Tensor  # (V, h, w) float32: 1 = known, 0 = hole; soft for discs
-    winner: Tensor  # (V, h, w) int64 index of the nearest point in memory.points, -1 at holes
+    winner: Tensor  # (V, h, w) int64 index of the point in memory.points, -1 at holes
+    offset: (
+        Tensor  # (V, 2, h, w) where in its cell the winner lies: u, v in cells from the middle; 0 at holes, for discs
+    )
 
 
 def adaptive(factor: float = 1.3, least: float = 0.75, most: float = 1 / 16) -> Radius:
@@ -40,6 +55,9 @@ def adaptive(factor: float = 1.3, least: float = 0.75, most: float = 1 / 16) -> 
     ``least`` in pixels (below 0.71 a disc can miss every pixel centre), ``most`` as a share of the short side.
     """
     return lambda spacing, short_side: (factor * spacing).clamp(least, max(least, most * short_side))
+
+
+FOOTPRINT = adaptive(1.0, most=1 / 4)  # of a rendered depth: as wide as what the point was written from
 
 
 def fixed(radius: float = 3.52, short_side: int = 704) -> Radius:
@@ -64,16 +82,15 @@ def splat_nearest(memory: "SpatialMemory", cameras: Cameras) -> Readout:
     if order is not None:
         winner[known] = order[winner[known]]
     depth = torch.where(known, (best >> 32).int().view(torch.float32), 0.0)
-    features = torch.zeros(*known.shape, memory.channels)
-    features[known] = memory.gather(winner[known]).float()
-    return Readout(features.permute(0, 3, 1, 2).contiguous(), depth, known.float(), winner)
+    return _told(memory, cameras, depth, winner)
 
 
-def splat_eldest(memory: "SpatialMemory", cameras: Cameras, tolerance: float = SURFACE) -> Readout:
-    """One point, one cell; among the points within ``tolerance`` (relative) of the nearest, the oldest wins.
+def splat_centred(memory: "SpatialMemory", cameras: Cameras, tolerance: float = SURFACE) -> Readout:
+    """One point, one cell; of the points within ``tolerance`` (relative) of the nearest, the best centred wins.
 
-    Points of one surface seen from many cameras differ in depth by less than a cell's own slope. By ``splat_nearest``
-    any of them may win, and the first view of a place is lost to later ones; here it stays. ``cameras``: (V,).
+    A latent codes the pixels of its own cell in their places, so it says little half a cell away from where it was
+    written. Of the points on the frontmost surface the one nearest to the cell's middle is taken, in steps of a tenth
+    of a cell; within a step the oldest. So a camera that returns reads what it wrote. ``cameras``: (V,).
     """
     h, w = cameras.height, cameras.width
     planar, order = _by_seniority(memory)
@@ -82,24 +99,40 @@ def splat_eldest(memory: "SpatialMemory", cameras: Cameras, tolerance: float = S
         return nearest
     front = nearest.depth
     limit = torch.cat([front.flatten(1) * (1 + tolerance), torch.zeros(len(cameras), 1)], dim=1)  # 0: nothing fits
-    rank = torch.arange(planar.shape[1])
-    eldest = torch.full((len(cameras), h * w + 1), planar.shape[1])
+    best = torch.full((len(cameras), h * w + 1), EMPTY)
     depth = torch.zeros(len(cameras), h * w)
     for view in range(len(cameras)):
-        u, v, z = project_planar(planar, cameras[view])
-        inside = (z > 0) & (z < torch.inf) & (u >= 0) & (u < w) & (v >= 0) & (v < h)
-        cell = torch.where(inside, v.floor() * w + u.floor(), h * w).long()
-        cell = torch.where(z <= limit[view][cell], cell, h * w)
-        eldest[view].scatter_reduce_(0, cell, rank, "amin")
-        found = eldest[view, :-1]
-        depth[view] = torch.where(front[view].flatten() > 0, z[found.clamp(max=planar.shape[1] - 1)], 0.0)
+        for start in range(0, planar.shape[1], BLOCK):
+            u, v, z = project_planar(planar[:, start : start + BLOCK], cameras[view])
+            inside = (z > 0) & (z < torch.inf) & (u >= 0) & (u < w) & (v >= 0) & (v < h)
+            cell = torch.where(inside, v.floor() * w + u.floor(), h * w).long()
+            cell = torch.where(z <= limit[view][cell], cell, h * w)
+            aside = torch.where(inside, (u - u.floor() - 0.5) ** 2 + (v - v.floor() - 0.5) ** 2, 0.0).sqrt()
+            rank = torch.arange(start, start + len(z))
+            best[view].scatter_reduce_(0, cell, ((aside * STEPS).long() << 32) | rank, "amin")
     known = front > 0
-    winner = torch.where(known, eldest[:, :-1].reshape(-1, h, w), -1)
+    winner = torch.where(known, best[:, :-1].reshape(-1, h, w) & RANKS, -1)
+    for view in range(len(cameras)):
+        here = known[view]
+        depth[view, here.flatten()] = project_planar(planar[:, winner[view][here]], cameras[view])[2]
     if order is not None:
         winner[known] = order[winner[known]]
+    return _told(memory, cameras, depth.view(-1, h, w), winner)
+
+
+def _told(memory: "SpatialMemory", cameras: Cameras, depth: Tensor, winner: Tensor) -> Readout:
+    """What the winning points (V, h, w), -1 at holes, say, and where in their cells they lie."""
+    known = winner >= 0
     features = torch.zeros(*known.shape, memory.channels)
     features[known] = memory.gather(winner[known]).float()
-    return Readout(features.permute(0, 3, 1, 2).contiguous(), depth.view(-1, h, w), known.float(), winner)
+    points = memory.points
+    rows, columns = torch.meshgrid(torch.arange(cameras.height) + 0.5, torch.arange(cameras.width) + 0.5, indexing="ij")
+    offset = torch.zeros(len(cameras), 2, cameras.height, cameras.width)
+    for view in range(len(cameras)):
+        here = known[view]
+        u, v, _ = project_planar(points[winner[view][here]].T.contiguous(), cameras[view])
+        offset[view, :, here] = torch.stack([u - columns[here], v - rows[here]])
+    return Readout(features.permute(0, 3, 1, 2).contiguous(), depth, known.float(), winner, offset)
 
 
 def splat_discs(memory: "SpatialMemory", cameras: Cameras, radius: Radius = adaptive()) -> Readout:  # noqa: B008
@@ -117,6 +150,7 @@ def splat_discs(memory: "SpatialMemory", cameras: Cameras, radius: Radius = adap
         torch.zeros(len(cameras), h, w),
         torch.zeros(len(cameras), h, w),
         torch.full((len(cameras), h, w), -1),
+        torch.zeros(len(cameras), 2, h, w),
     )
     for view in range(len(cameras)):
         layers = nearest_discs(discs_of(planar, spacing, cameras[view], radius), NEAREST)
@@ -134,8 +168,8 @@ def splat_discs(memory: "SpatialMemory", cameras: Cameras, radius: Radius = adap
 
 
 def read(memory: "SpatialMemory", cameras: Cameras) -> Readout:
-    """Read a memory the way its kind is read: latent cells by ``splat_eldest``, colours by ``splat_discs``."""
-    return splat_eldest(memory, cameras) if memory.kind == "latent" else splat_discs(memory, cameras)
+    """Read a memory the way its kind is read: latent cells by ``splat_centred``, colours by ``splat_discs``."""
+    return splat_centred(memory, cameras) if memory.kind == "latent" else splat_discs(memory, cameras)
 
 
 def render_depth(memory: "SpatialMemory", cameras: Cameras) -> tuple[Tensor, Tensor]:
@@ -148,7 +182,8 @@ def render_depth(memory: "SpatialMemory", cameras: Cameras) -> tuple[Tensor, Ten
     spacing = memory.spacing if order is None else memory.spacing[order]
     depth = torch.zeros(len(cameras), cameras.height, cameras.width)
     for view in range(len(cameras)):
-        discs = discs_of(planar, spacing, cameras[view], adaptive(1.0, most=1 / 4))
+        picked = representatives(planar, spacing, cameras[view], FOOTPRINT)
+        discs = discs_of(planar[:, picked], spacing[picked], cameras[view], FOOTPRINT)
         depth[view] = surface_depth(discs).view(cameras.height, cameras.width)
     return depth, depth > 0
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..memory.grid import LatentGrid
 
-MINI_GRID = LatentGrid(channels=24, temporal=4, spatial=8, patch=4)
+MINI_GRID = LatentGrid(channels=24, temporal=4, spatial=8, patch=2)
 
 OnLatent = Callable[[int], None]  # called with the number of latents done so far; may raise to interrupt
 

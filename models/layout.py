@@ -14,18 +14,28 @@ from torch import Tensor
 from ..memory.shapes import sizes
 
 
-def control_with_mask(readout: Tensor, known: Tensor) -> Tensor:
-    """The readout followed by one known-mask channel.
+def control_with_mask(readout: Tensor, known: Tensor, offset: Tensor) -> Tensor:
+    """The readout followed by one known-mask channel; ``offset`` is not shown to the network.
 
     Args:
         readout: (C, t, h, w) latents read from memory, 0 at holes.
         known: (t, h, w), 1 = known, 0 = hole.
+        offset: (2, t, h, w) where in its cell the point lies that was read, in cells from the centre, 0 at holes.
 
     Returns:
         (C + 1, t, h, w).
     """
-    sizes("C t h w | t h w", readout=readout, known=known)
+    sizes("C t h w | t h w | 2 t h w", readout=readout, known=known, offset=offset)
     return torch.cat([readout, known[None].to(readout)])
+
+
+def control_with_offset(readout: Tensor, known: Tensor, offset: Tensor) -> Tensor:
+    """``control_with_mask`` followed by the offsets: (C + 3, t, h, w).
+
+    A latent is read at the cell that its point falls into, up to half a cell away from where it belongs. The offsets
+    tell the network which cells are exact and which way the others are shifted.
+    """
+    return torch.cat([control_with_mask(readout, known, offset), offset.to(readout)])
 
 
 @dataclass(frozen=True)
@@ -44,7 +54,7 @@ class Layout:
     max_references: int
     codes: Literal["frames", "stream"]
     control_channels: int
-    control: Callable[[Tensor, Tensor], Tensor]  # (C, t, h, w), (t, h, w) -> (control_channels, t, h, w)
+    control: Callable[[Tensor, Tensor, Tensor], Tensor]  # readout, known, offset -> (control_channels, t, h, w)
 
 
-MINI_LAYOUT = Layout("mini", 33, "overlap", 9, 3, "frames", 25, control_with_mask)
+MINI_LAYOUT = Layout("mini", 33, "overlap", 9, 3, "stream", 27, control_with_offset)

@@ -14,6 +14,7 @@ from ..memory.shapes import sizes
 from .geometry import Estimate
 from .mini_depth import MiniDepthNetwork, load_mini_depth
 
+SURE_OF_SKY = 2.0  # logit; a surface taken for sky is forgotten for ever, sky taken for a surface is only far away
 FARTHEST = 100.0  # scene units: what the network puts beyond has no depth that could be remembered
 
 
@@ -48,7 +49,7 @@ class MiniGeometry:
             for v in range(views)
         ]
         inverse = torch.cat([p.inverse_depth for p in found])
-        sky = torch.cat([p.sky for p in found]) > 0
+        sky = torch.cat([p.sky for p in found]) > SURE_OF_SKY
         near = (inverse > 1 / FARTHEST) & ~sky
         return Estimate(
             depth=torch.where(near, unit / inverse.clamp(min=1 / FARTHEST), 0.0),

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..memory.shapes import sizes
 from .codec import Codec, MiniCodec
 from .layout import MINI_LAYOUT, Layout
-from .prior import Parametrisation, memory_residual
+from .prior import Evidence, Parametrisation, memory_residual
 from .sampler import Sampling
 from .transformer import SpatialTransformer
 
@@ -19,8 +19,8 @@ MINI_FOLDER = Path(__file__).parent / "mini"
 TIMESTEPS = 1000.0  # the network sees sigma * 1000
 
 MINI_TRANSFORMER = dict(
-    patch_size=(1, 4, 4),
-    num_attention_heads=6,
+    patch_size=(1, 2, 2),
+    num_attention_heads=4,
     attention_head_dim=64,
     in_channels=24,
     out_channels=24,
@@ -29,7 +29,7 @@ MINI_TRANSFORMER = dict(
     ffn_dim=1024,
     num_layers=6,
     vace_layers=[0, 3],
-    vace_in_channels=25,
+    vace_in_channels=27,
 )
 
 
@@ -59,6 +59,7 @@ class Conditioning:
     history: Tensor  # (C, p, h, w) clean head of the window, p >= 1
     readout: Tensor  # (C, t + P, h, w) what the memory shows, 0 at holes
     known: Tensor  # (t + P, h, w) 1 = known, 0 = hole
+    offset: Tensor  # (2, t + P, h, w) of the points read, in cells from the cells' centres, 0 at holes
     preceding: Tensor | None = None  # (C, P, h, w) clean latents that stand behind the target (Mirage)
     context: Tensor | None = None  # (L, D) text
 
@@ -69,6 +70,7 @@ def unconditional(conditioning: Conditioning) -> Conditioning:
         conditioning,
         readout=torch.zeros_like(conditioning.readout),
         known=torch.zeros_like(conditioning.known),
+        offset=torch.zeros_like(conditioning.offset),
     )
 
 
@@ -84,11 +86,12 @@ def velocity(world: WorldModel, conditioning: Conditioning) -> Callable[[Tensor,
     """
     c = conditioning
     sizes(
-        "C R h w | C p h w | C T h w | T h w",
+        "C R h w | C p h w | C T h w | T h w | 2 T h w",
         references=c.references,
         history=c.history,
         readout=c.readout,
         known=c.known,
+        offset=c.offset,
     )
     count, clean = c.references.shape[1], c.history.shape[1]
     if count > world.layout.max_references:
@@ -100,9 +103,11 @@ def velocity(world: WorldModel, conditioning: Conditioning) -> Callable[[Tensor,
     window = c.readout.shape[1] - preceding.shape[1]
     parameter = next(world.transformer.parameters())
     device, dtype = parameter.device, parameter.dtype
-    control = world.layout.control(c.readout, c.known)[None].to(device, dtype)
+    control = world.layout.control(c.readout, c.known, c.offset)[None].to(device, dtype)
     context = torch.zeros(0, world.text_channels) if c.context is None else c.context
     context = context[None].to(device, dtype)
+
+    shown = Evidence(c.readout[:, :window], c.known[:window], c.offset[:, :window])
 
     def call(x: Tensor, sigma: float, timestep: float) -> Tensor:
         if x.shape[1] != window:
@@ -119,7 +124,7 @@ def velocity(world: WorldModel, conditioning: Conditioning) -> Callable[[Tensor,
                 num_references=count,
             )[0]
         output = output[:, count : count + window].to(x)
-        return world.parametrisation(output, x, sigma, c.readout[:, :window].to(x), c.known[:window].to(x))
+        return world.parametrisation(output, x, sigma, shown)
 
     return call
 
@@ -156,7 +161,7 @@ def load_mini_world(path: Path | None = None) -> WorldModel:
     transformer = SpatialTransformer(**config)
     text = {name: torch.zeros_like(tensor) for name, tensor in transformer.state_dict().items() if is_text(name)}
     transformer.load_state_dict({**text, **weights}, strict=True)
-    return mini_world(transformer, MiniCodec(load_mini_codec()), Sampling("euler", 1, 1.0, 3.0))
+    return mini_world(transformer, MiniCodec(load_mini_codec()), Sampling("euler", 10, 1.0, 3.0))
 
 
 def load_random_world(seed: int = 0) -> WorldModel:

@@ -250,8 +250,8 @@ class ChunkLoopEnd(io.ComfyNode):
             "ChunkLoopEnd",
             "Chunk Loop End",
             "The body of the loop ends here. It runs once for every chunk of the path; chunks that are done stay "
-            "done: a longer path runs only its new chunks, an edited key runs the first chunk it moves and those "
-            "after it.",
+            "done: keys added behind one at which the camera rests run only the new chunks, an edited key runs the "
+            "first chunk it moves and those after it.",
             inputs=[
                 raw(State, "state", "The state after the body's last node, as a rule Update Memory.", lazy=True),
                 socket(World, "world", "The world model: it says how long a chunk is."),

@@ -98,8 +98,8 @@ class CameraPath(io.ComfyNode):
                     io.String,
                     "keyframes",
                     "Keyframes as JSON, which replace the preset; the help page of this node shows an example. "
-                    "Adding keys at the end runs only the new chunks, editing one runs the first chunk that it moves "
-                    "and those after it.",
+                    "Keys added behind one at which the camera rests run only the new chunks; editing a key runs the "
+                    "first chunk that it moves and those after it.",
                     default="",
                     multiline=True,
                     optional=True,

@@ -87,16 +87,19 @@ def denoise(
     clean = history(world, state)
     count, p = world.codec.grid.latent_frames(chunk.window_frames), clean.shape[1]
     behind = preceding_latents(world, state)
-    if shown.control.shape[1] != count + len(behind) or shown.known.shape != shown.control.shape[1:]:
+    grid = shown.control.shape[1:]
+    if grid[0] != count + len(behind) or shown.known.shape != grid or shown.offset.shape != (2, *grid):
         raise ValueError(
-            f"control is {tuple(shown.control.shape)} with known {tuple(shown.known.shape)}, expected "
-            f"{count + len(behind)} latents for chunk {state.chunk}; take it from WarpMemory of this very state"
+            f"control is {tuple(shown.control.shape)} with known {tuple(shown.known.shape)} and offset "
+            f"{tuple(shown.offset.shape)}, expected {count + len(behind)} latents for chunk {state.chunk}; take it "
+            "from WarpMemory of this very state"
         )
     conditioning = Conditioning(
         references=state.codes[:, :0] if references is None else references.latents,
         history=clean,
         readout=shown.control,
         known=shown.known,
+        offset=shown.offset,
         preceding=state.latents[:, behind.start : behind.stop] if len(behind) else None,
         context=context,
     )

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..memory.camera import Cameras, concatenate
-from ..memory.splat import Readout, splat_discs, splat_eldest
+from ..memory.splat import Readout, splat_centred, splat_discs
 from ..models.codec import Codec
 from ..models.world import WorldModel
 from .plan import ChunkPlan, window
@@ -25,6 +25,7 @@ class Warp:
 
     control: Tensor  # (C, t, h, w) latents in model space, 0 at holes
     known: Tensor  # (t, h, w) in [0, 1]: 1 = known, 0 = hole; soft for RGB memories
+    offset: Tensor  # (2, t, h, w) of the points read, in cells from the cells' centres; 0 at holes and for renders
     readout: Readout | None = None  # what was read; None where nothing was
     images: Tensor | None = None  # (T, 3, H, W) the rendered frames of an RGB memory, for a look
     seconds: float = 0.0
@@ -109,9 +110,10 @@ def warp(world: WorldModel, state: RolloutState) -> Warp:
             )
         every = frames[:: grid.temporal]
         cameras = concatenate([every, behind]) if len(behind) else every
-        readout = splat_eldest(memory, cameras.resized(h, w))
+        readout = splat_centred(memory, cameras.resized(h, w))
         control = readout.features.transpose(0, 1).contiguous()
-        return Warp(control, readout.known, readout, seconds=time.perf_counter() - begun)
+        offset = readout.offset.transpose(0, 1).contiguous()
+        return Warp(control, readout.known, offset, readout, seconds=time.perf_counter() - begun)
     readout = splat_discs(memory, frames)
     control, known = rendered_control(world.codec, readout)
     if len(behind):
@@ -119,7 +121,8 @@ def warp(world: WorldModel, state: RolloutState) -> Warp:
         past = state.cameras[grid.frame_of(first) : grid.frame_of(first + len(behind) - 1) + 1]
         more, more_known = rendered_control(world.codec, splat_discs(memory, past))
         control, known = torch.cat([control, more], dim=1), torch.cat([known, more_known])
-    return Warp(control, known, readout, readout.features, time.perf_counter() - begun)
+    offset = torch.zeros(2, *known.shape)
+    return Warp(control, known, offset, readout, readout.features, time.perf_counter() - begun)
 
 
 def blank(world: WorldModel, state: RolloutState) -> Warp:
@@ -131,4 +134,5 @@ def blank(world: WorldModel, state: RolloutState) -> Warp:
     frames = chunk_window(world, state).window_frames
     count = world.codec.grid.latent_frames(frames) + len(preceding_latents(world, state))
     h, w = world.codec.grid.cells(state.height, state.width)
-    return Warp(torch.zeros(world.codec.grid.channels, count, h, w), torch.zeros(count, h, w))
+    size = (count, h, w)
+    return Warp(torch.zeros(world.codec.grid.channels, *size), torch.zeros(size), torch.zeros(2, *size))

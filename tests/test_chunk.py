@@ -7,15 +7,15 @@ import tiny_rollout as tiny
 import torch
 from spatial_memory.memory.camera import Cameras, concatenate
 from spatial_memory.memory.presets import hold, pan
-from spatial_memory.memory.splat import splat_eldest
-from spatial_memory.models.layout import Layout, control_with_mask
+from spatial_memory.memory.splat import splat_centred
+from spatial_memory.models.layout import Layout, control_with_offset
 from spatial_memory.models.sampler import Sampling
 from spatial_memory.rollout import chunk
 from spatial_memory.rollout.control import rendered_control, window_cameras
 from spatial_memory.rollout.observe import fresh_frames
 
 MIRAGE = replace(
-    tiny.WORLD, layout=Layout("mirage", 33, "preceding", 8, 3, "stream", tiny.CHANNELS + 1, control_with_mask)
+    tiny.WORLD, layout=Layout("mirage", 33, "preceding", 8, 3, "stream", tiny.CHANNELS + 3, control_with_offset)
 )
 
 
@@ -47,11 +47,14 @@ def test_a_chunk_ends_with_its_frames_in_the_past(first, second):
     assert torch.equal(third.latents[:, :9], second.latents)
 
 
-def test_codes_are_the_decoded_frames_encoded_alone(second):
-    frames = tiny.WORLD.codec.decode(second.latents)[[4, 20, 32]]
+def test_codes_are_the_latents_of_the_stream_or_the_decoded_frames_encoded_alone(second):
+    assert torch.equal(second.codes, second.latents)  # the mini model: no pixel in between
+    world = replace(tiny.WORLD, layout=replace(tiny.WORLD.layout, codes="frames"))
+    done = tiny.one_chunk(tiny.begin(world=world), world=world)
+    frames = world.codec.decode(done.latents)[[4, 20, 32]]
     images = ((frames + 1) / 2).clamp(0, 1)
-    expected = tiny.WORLD.codec.encode_frames(images * 2 - 1)
-    assert torch.equal(second.codes[:, [1, 5, 8]], expected)
+    expected = world.codec.encode_frames(images * 2 - 1)
+    assert torch.equal(done.codes[:, [1, 5, 8]], expected)
 
 
 def test_no_step_writes_into_its_arguments(first):
@@ -75,7 +78,7 @@ def test_latent_warp_is_the_memory_at_every_fourth_frame_of_the_window(second):
     warp = chunk.warp(tiny.WORLD, state)
     path = tiny.PATH.bake(tiny.HEIGHT, tiny.WIDTH, second.memory.scene_unit)
     for i, frame in enumerate(range(24, 57, 4)):
-        view = splat_eldest(second.memory, path[frame : frame + 1].resized(8, 12))
+        view = splat_centred(second.memory, path[frame : frame + 1].resized(8, 12))
         assert torch.equal(warp.control[:, i], view.features[0]) and torch.equal(warp.known[i], view.known[0])
     assert warp.control.shape == (tiny.CHANNELS, 9, 8, 12) and warp.images is None
     assert (warp.control[:, warp.known == 0] == 0).all()
@@ -273,7 +276,7 @@ def test_mirage_repeats_the_last_latent_and_puts_two_behind_the_target():
     warp = chunk.warp(MIRAGE, aimed)
     path = tiny.PATH.bake(tiny.HEIGHT, tiny.WIDTH, state.memory.scene_unit)
     cameras = concatenate([path[[*range(32, 65, 4)]], path[[24, 28]]]).resized(8, 12)
-    assert torch.equal(warp.control, splat_eldest(state.memory, cameras).features.transpose(0, 1))
+    assert torch.equal(warp.control, splat_centred(state.memory, cameras).features.transpose(0, 1))
     found = chunk.retrieve(MIRAGE, aimed, "algorithm1", 3)
     assert max(row["frame"] for row in found.considered) == 20  # 24 and 28 stand behind the target
     done, images = denoised(aimed, MIRAGE, found)
@@ -324,7 +327,7 @@ def test_the_first_memory_leaves_sky_and_movers_out():
 @pytest.mark.parametrize(
     "images, cameras, match",
     [
-        (torch.rand(1, 3, 60, 96), (60, 96), "height is 60, expected a multiple of 32; the nearest are 32 and 64"),
+        (torch.rand(1, 3, 60, 96), (60, 96), "height is 60, expected a multiple of 16; the nearest are 48 and 64"),
         (torch.rand(1, 3, 64, 96) * 2, (64, 96), r"outside \[0, 1\]"),
         (torch.full((1, 3, 64, 96), float("nan")), (64, 96), "NaN"),
         (torch.rand(0, 3, 64, 96), (64, 96), "empty"),
@@ -371,7 +374,7 @@ def test_steps_out_of_order_or_of_another_chunk_are_refused(first, second):
             tiny.WORLD,
             state,
             chunk.blank(MIRAGE, tiny.aimed(tiny.begin())).__class__(
-                torch.zeros(tiny.CHANNELS, 5, 8, 12), torch.zeros(5, 8, 12)
+                torch.zeros(tiny.CHANNELS, 5, 8, 12), torch.zeros(5, 8, 12), torch.zeros(2, 5, 8, 12)
             ),
             None,
             tiny.WORLD.defaults,

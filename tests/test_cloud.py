@@ -6,7 +6,7 @@ import pytest
 import torch
 from scenes import geometry, pose
 from spatial_memory.memory.camera import Cameras, intrinsics_from_fov
-from spatial_memory.memory.cloud import Observation, SpatialMemory, fresh_only
+from spatial_memory.memory.cloud import Observation, SpatialMemory, fresh_only, looked_through
 from spatial_memory.memory.lift import lift_latents, lift_pixels
 
 EMPTY = SpatialMemory("latent", "toy", 4, 1.0, False)
@@ -96,7 +96,9 @@ def test_seniority_is_none_in_order_and_sorts_by_chunk_frame_cell():
 
 @pytest.mark.parametrize("kind", ["latent", "rgb"])
 def test_merging_drops_what_the_memory_shows_and_keeps_what_is_new(kind):
-    wall = geometry(torch.full((2, 24, 40), 2.0), c2w=torch.stack([torch.eye(4), pose((0.5, 0.0, 0.0))]))
+    cell = 2.0 / geometry(torch.full((1, 24, 40), 2.0)).cameras.resized(6, 10).K[0, 0, 0].item()
+    aside = 2 * cell  # whole cells, so that latents fall on latents
+    wall = geometry(torch.full((2, 24, 40), 2.0), c2w=torch.stack([torch.eye(4), pose((aside, 0.0, 0.0))]))
     if kind == "latent":
         empty, lifted = EMPTY, lift_latents(torch.zeros(4, 2, 6, 10), wall, [0, 4], 0)
     else:
@@ -118,3 +120,37 @@ def test_merging_keeps_a_surface_in_front_of_and_one_behind_what_is_known():
     for z, kept in ((1.0, 60), (3.0, 60), (2.05, 0)):
         other = lift_latents(torch.zeros(4, 1, 6, 10), geometry(torch.full((1, 24, 40), z)), [4], 0)
         assert len(fresh_only(EMPTY.insert(first), other)[0]) == kept
+
+
+def test_merging_adds_what_lies_off_the_middle_until_a_surface_is_full():
+    focal, memory, added = geometry(torch.ones(1, 24, 40)).cameras.resized(6, 10).K[0, 0, 0].item(), EMPTY, []
+    shifts = torch.rand(80, 2, generator=torch.Generator().manual_seed(0)) - 0.5  # of a cell, at a distance of 2
+    shifts[0] = 0
+    for frame, shift in enumerate([*shifts, *shifts]):
+        c2w = pose((*(shift * 2.0 / focal).tolist(), 0.0))[None]
+        wall = geometry(torch.full((1, 24, 40), 2.0), c2w=c2w)
+        new = fresh_only(memory, lift_latents(torch.zeros(4, 1, 6, 10), wall, [frame], frame))
+        added.append(len(new[0]))
+        memory = memory.insert(new)
+    assert added[0] == 60 and max(added[1:8]) > 40  # half a cell aside the wall is written once more
+    assert sum(added[60:80]) < 0.6 * sum(added[:20])  # there is less and less to add
+    assert sum(added[80:]) == 0  # who comes back adds nothing
+
+
+def test_nothing_is_written_where_a_given_picture_looked_through():
+    upside_down = pose((0.0, 0.0, 0.5), (0.0, 0.0, 1.0), 180.0)
+    photograph = geometry(torch.full((1, 24, 40), 2.0), c2w=upside_down[None])  # a wall at z = 2.5
+    given = EMPTY.insert(lift_latents(torch.zeros(4, 1, 6, 10), photograph, [0], -1))
+    made = EMPTY.insert(lift_latents(torch.zeros(4, 1, 6, 10), photograph, [8], 0))
+    points = torch.tensor(
+        [[0.1, 0.1, 1.5], [0.1, 0.1, 2.45], [0.1, 0.1, 4.0], [9.0, 0.0, 1.5], [0.1, 0.1, -1.0], [0.1, 0.1, 2.35]]
+    )  # before the wall, on it, behind it, beside the view, behind the camera, before it by more than 5 %
+    assert looked_through(given, points).tolist() == [True, False, False, False, False, True]
+    assert not looked_through(made, points).any()  # a frame that was made is no evidence
+    seen_in_part = given.select(lambda o: o.cells % 10 >= 5)  # the right half of the picture, turned: left in space
+    aside = torch.tensor([[-0.3, 0.1, 1.5], [0.3, 0.1, 1.5]])
+    assert looked_through(seen_in_part, aside).tolist() == [True, False]
+    ghost = lift_latents(torch.zeros(4, 1, 6, 10), geometry(torch.full((1, 24, 40), 1.2)), [4], 0)
+    left = fresh_only(given, ghost)[0]
+    assert 0 < len(left) < len(ghost[0])  # only what the photograph does not overlook is written
+    assert not looked_through(given, left.points).any()

@@ -26,7 +26,7 @@ def awake(network):
 
 @pytest.fixture(scope="module")
 def mini():
-    return MiniCodec(awake(MiniCodecNetwork(width=32, fine_width=16, depth=1)))
+    return MiniCodec(awake(MiniCodecNetwork(width=32, fine_width=16, motion_width=16, depth=1)))
 
 
 @pytest.fixture(scope="module")
@@ -146,11 +146,11 @@ def test_mini_frames_belong_to_their_latents(mini):
     with torch.no_grad():
         first = mini.network.encode_groups(clip[:1].repeat(4, 1, 1, 1)[None])[0]
         second = mini.network.encode_groups(clip[None, 1:5])[0]
-        shown = mini.network.decode_groups(torch.stack([first, second])).clamp(-1, 1)
+        shown = torch.cat([mini.network.decode_groups(x[None]) for x in (first, second)]).clamp(-1, 1)
     latents = mini.encode(clip)
     assert (latents - torch.stack([first, second], dim=1)).abs().max() <= 1e-6
     expected = torch.cat([shown[0, 3:], shown[1]])  # of latent 0 the last of its four
-    assert (mini.decode(latents) - expected).abs().max() <= 2e-5  # a batch of two sums in another order; values to 20
+    assert (mini.decode(latents) - expected).abs().max() <= 2e-5
 
 
 @torch.no_grad()
@@ -159,8 +159,9 @@ def test_wan_equals_diffusers_own_loops(wan):
     vae = wan.vae
     mode = vae.encode(clip.movedim(1, 0)[None]).latent_dist.mode()[0]
     latents = wan.encode(clip)
-    assert torch.equal(latents, wan.from_raw(mode))
-    assert torch.equal(wan.decode(latents), vae.decode(wan.to_raw(latents)[None]).sample[0].movedim(1, 0))
+    assert (latents - wan.from_raw(mode)).abs().max() <= 1e-5  # one pass may sum in another order than a stream
+    whole = vae.decode(wan.to_raw(latents)[None]).sample[0].movedim(1, 0)
+    assert (wan.decode(latents) - whole).abs().max() <= 1e-5
 
 
 def test_raw_is_normalised_by_the_released_statistics(wan):
@@ -221,7 +222,7 @@ def test_an_empty_stream_is_refused(codec):
         list(codec.encode_stream([]))
 
 
-@pytest.mark.parametrize("size", [(33, 64), (32, 60), (16, 64)])
+@pytest.mark.parametrize("size", [(33, 64), (32, 60), (24, 64)])
 def test_sizes_that_do_not_fit_are_refused(codec, size):
     with pytest.raises(ValueError, match="nearest are"):
         codec.encode(images(1, *size))
@@ -248,5 +249,5 @@ def test_frame_groups_are_cut_whatever_the_clips():
 
 
 def test_the_grids_are_what_the_papers_and_the_mini_models_use(mini, wan):
-    assert mini.grid == LatentGrid(24, 4, 8, 4) and mini.independent
+    assert mini.grid == LatentGrid(24, 4, 8, 2) and mini.independent
     assert wan.grid == LatentGrid(48, 4, 16, 2) and not wan.independent

@@ -19,6 +19,7 @@ import tiny_rollout  # noqa: E402
 from spatial_memory.memory.path import CameraPath  # noqa: E402
 from spatial_memory.memory.presets import PRESETS  # noqa: E402
 from spatial_memory.models.codec import MiniCodec  # noqa: E402
+from spatial_memory.nodes import chunk as chunk_nodes  # noqa: E402
 from spatial_memory.nodes import convert, geometry, host, loop, model, start  # noqa: E402
 from spatial_memory.rollout.loop import Settings, run, run_baseline  # noqa: E402
 
@@ -107,6 +108,21 @@ def test_a_hole_is_selected_outside_and_zero_inside():
     hole = convert.hole_to_socket(known)
     assert hole.tolist() == [[[0.0, 0.75], [1.0, 0.0]]]
     assert torch.equal(convert.known_from_socket(hole), known)
+
+
+def test_the_control_carries_its_offsets_and_a_control_from_elsewhere_lies_on_the_grid():
+    state = tiny_rollout.aimed(tiny_rollout.begin())
+    control, hole, *_ = chunk_nodes.WarpMemory.execute(tiny_rollout.WORLD, state).result
+    assert control["offset"].shape == (2, *hole.shape) and control["offset"].abs().max() > 0.1
+    bare = {"samples": control["samples"]}
+    made = [
+        chunk_nodes.DenoiseChunk.execute(tiny_rollout.WORLD, state, told, hole).result[0].fresh
+        for told in (control, {**control, "offset": torch.zeros_like(control["offset"])}, bare)
+    ]
+    assert torch.equal(made[1], made[2]) and not torch.equal(made[0], made[1])
+    with pytest.raises(ValueError, match="offset"):
+        wrong = {**control, "offset": control["offset"][:, 1:]}
+        chunk_nodes.DenoiseChunk.execute(tiny_rollout.WORLD, state, wrong, hole)
 
 
 def test_latents_leave_raw_and_come_back_in_model_space():

@@ -8,18 +8,21 @@ import pytest
 import torch
 from scenes import geometry, memory_of, pose
 from spatial_memory.headless.sequence import load_sequence
-from spatial_memory.memory.camera import Cameras, compose, intrinsics_from_fov
+from spatial_memory.memory.camera import Cameras, compose, intrinsics_from_fov, project_planar
 from spatial_memory.memory.cloud import Observation
+from spatial_memory.memory.discs import representatives
 from spatial_memory.memory.geometry import Geometry
 from spatial_memory.memory.lift import lift_latents, lift_pixels
 from spatial_memory.memory.splat import (
+    FOOTPRINT,
+    STEPS,
     Readout,
     adaptive,
     fixed,
     read,
     render_depth,
+    splat_centred,
     splat_discs,
-    splat_eldest,
     splat_nearest,
 )
 
@@ -96,7 +99,7 @@ def test_bits_do_not_depend_on_order_or_threads(readout, count):
 
 
 def depth_readout(memory, cameras):
-    return Readout(torch.empty(0), *render_depth(memory, cameras), torch.empty(0))
+    return Readout(torch.empty(0), *render_depth(memory, cameras), torch.empty(0), torch.empty(0))
 
 
 @pytest.mark.parametrize("readout", [splat_nearest, splat_discs, depth_readout])
@@ -109,25 +112,25 @@ def test_a_view_alone_equals_the_same_view_in_a_batch_to_the_bit(readout):
     assert batch["depth"].any()
 
 
-def test_the_eldest_of_the_front_surface_wins_in_any_order_and_never_one_behind_it():
-    memory, cameras = memory_of(cloud()), views()
-    front, eldest, tolerance = splat_nearest(memory, cameras), splat_eldest(memory, cameras, 0.3), 0.3
-    w2c, points = cameras.w2c, memory.points
+def test_of_the_front_surface_the_best_centred_wins_then_the_oldest_and_never_one_behind():
+    memory, cameras, tolerance = memory_of(cloud()), views(), 0.3
+    front, centred = splat_nearest(memory, cameras), splat_centred(memory, cameras, tolerance)
     seniority = memory.seniority()
-    rank = torch.arange(len(points)) if seniority is None else torch.argsort(seniority)
-    changed = 0
+    rank = torch.arange(memory.num_points) if seniority is None else torch.argsort(seniority)
+    by_place = by_age = 0
     for view in range(len(cameras)):
-        p = points @ w2c[view, :3, :3].T + w2c[view, :3, 3]
-        for row, column in (front.winner[view] >= 0).nonzero()[::7].tolist():
-            w = eldest.winner[view, row, column]
-            nearest = front.depth[view, row, column]
-            assert nearest <= p[w, 2] * (1 + 1e-6) and p[w, 2] <= nearest * (1 + tolerance) * (1 + 1e-6)
-            assert rank[w] <= rank[front.winner[view, row, column]]
-            changed += int(w != front.winner[view, row, column])
-    assert changed > 5
-    assert torch.equal(splat_eldest(memory, cameras, 0.0).winner, front.winner)
-    again = splat_eldest(memory_of(shuffled(memory.observations, 3)), cameras, 0.3)
-    assert torch.equal(again.features, eldest.features) and torch.equal(again.depth, eldest.depth)
+        u, v, z = project_planar(memory.points.T.contiguous(), cameras[view])
+        for row, column in (front.winner[view] >= 0).nonzero()[::5].tolist():
+            limit = front.depth[view, row, column] * (1 + tolerance)
+            here = ((u.floor() == column) & (v.floor() == row) & (z > 0) & (z <= limit)).nonzero()[:, 0].tolist()
+            step = {i: int(math.hypot(u[i] - column - 0.5, v[i] - row - 0.5) * STEPS) for i in here}
+            assert centred.winner[view, row, column] == min(here, key=lambda i: (step[i], rank[i]))
+            by_place += min(step.values()) < step[front.winner[view, row, column].item()]
+            by_age += sum(s == min(step.values()) for s in step.values()) > 1
+    assert by_place > 10 and by_age > 0, (by_place, by_age)  # both rules were needed
+    again = splat_centred(memory_of(shuffled(memory.observations, 3)), cameras, tolerance)
+    assert torch.equal(again.features, centred.features) and torch.equal(again.depth, centred.depth)
+    assert torch.equal(again.offset, centred.offset)
 
 
 def test_ties_go_to_the_smaller_chunk_then_frame_then_cell():
@@ -245,6 +248,29 @@ def test_rendered_depth_is_dense_for_latent_cells_and_follows_a_slanted_floor():
     assert error.abs().median() < 0.015 and abs(error.median()) < 0.01  # cells of 8 pixels, no staircase, no bias
 
 
+def test_rendered_depth_costs_the_view_and_not_how_often_a_surface_was_written():
+    focal = geometry(torch.ones(1, 96, 160)).cameras.resized(12, 20).K[0, 0, 0].item()
+    shifts = torch.rand(12, 2, generator=torch.Generator().manual_seed(0)) - 0.5  # of a cell, at a distance of 2
+    made = []
+    for frame, shift in enumerate(shifts.tolist()):
+        wall = geometry(torch.full((1, 96, 160), 2.0), c2w=pose((*(s * 2.0 / focal for s in shift), 0.0))[None])
+        made += lift_latents(torch.zeros(4, 1, 12, 20), wall, [frame], frame)
+    near = geometry(torch.full((1, 96, 160), 1.0))
+    post = lift_latents(torch.zeros(4, 1, 12, 20), near, [60], 60)[0]
+    made.append(post.where(post.cells % 20 < 6))
+    cameras = replace(near.cameras, c2w=compose(pose((0.1, 0.0, -0.5)), ROLL)[None])
+    counts = []
+    for part in (made[:1] + made[-1:], made):
+        memory = memory_of(part)
+        planar = memory.points.T.contiguous()
+        counts.append(len(representatives(planar, memory.spacing, cameras[0], FOOTPRINT)))
+        depth, known = render_depth(memory, cameras)
+        on_post, on_wall = (depth / 1.5 - 1).abs() < 1e-3, (depth / 2.5 - 1).abs() < 1e-3
+        assert known.float().mean() > 0.6 and (on_post | on_wall)[known].float().mean() > 0.99
+        assert on_post.float().mean() > 0.1 and on_wall.float().mean() > 0.4
+    assert memory.num_points > 10 * counts[0] and counts[1] < 4 * counts[0]
+
+
 def test_a_rendered_occluder_hides_what_lies_behind():
     behind, before = geometry(torch.full((1, 48, 80), 4.0)), geometry(torch.full((1, 48, 80), 2.0))
     far, near = (lift_latents(torch.zeros(4, 1, 6, 10), g, [0], 0)[0] for g in (behind, before))
@@ -292,3 +318,30 @@ def test_real_depth_lands_on_another_real_frame(livingroom):
     warped = ((said - seen.images[1])[:, same] ** 2).mean()
     unmoved = ((seen.images[0] - seen.images[1])[:, same] ** 2).mean()
     assert -10 * math.log10(warped) > max(26, -10 * math.log10(unmoved) + 10)  # the exact warp of this pair: 28.0 dB
+
+
+def test_offsets_say_where_in_its_cell_the_winner_lies():
+    cameras = views()
+    memory = memory_of(cloud(300, ties=False))
+    out = splat_nearest(memory, cameras)
+    assert out.offset.shape == (4, 2, 12, 20) and out.offset.abs().max() <= 0.5 + 1e-4
+    assert not out.offset[out.winner[:, None].expand(-1, 2, -1, -1) < 0].any()
+    for view, row, column in (out.winner >= 0).nonzero()[::7].tolist():
+        camera, point = cameras[view], memory.points[out.winner[view, row, column]].double()
+        x, y, z = (camera.w2c[:3, :3].double() @ point + camera.w2c[:3, 3].double()).tolist()
+        u = camera.K[0, 0].item() * x / z + camera.K[0, 2].item()
+        v = camera.K[1, 1].item() * y / z + camera.K[1, 2].item()
+        assert out.offset[view, :, row, column].tolist() == pytest.approx([u - column - 0.5, v - row - 0.5], abs=1e-4)
+
+
+def test_offsets_vanish_at_the_camera_that_wrote_and_after_a_roll_and_follow_a_step_aside():
+    made = geometry(torch.full((1, 48, 80), 2.0))
+    memory = memory_of(lift_latents(torch.zeros(4, 1, 6, 10), made, [0], 0))
+    small = made.cameras.resized(6, 10)
+    assert splat_centred(memory, small).offset.abs().max() < 1e-4
+    rolled = replace(small, c2w=ROLL[None])  # cells fall on cells
+    assert splat_centred(memory, rolled).offset.abs().max() < 1e-3
+    aside = 0.3 * 2.0 / small.K[0, 0, 0].item()  # three tenths of a cell to the right: what is seen goes left
+    offset = splat_centred(memory, replace(small, c2w=pose((aside, 0.0, 0.0))[None])).offset
+    assert torch.allclose(offset[0, 0, :, :9], torch.full((6, 9), -0.3), atol=1e-3) and offset[0, 1].abs().max() < 1e-4
+    assert not splat_discs(memory_of([], 3, "rgb"), small).offset.any()

@@ -81,7 +81,7 @@ def test_what_the_target_cannot_see_scores_nothing(livingroom, capsys, tmp_path)
         (("--source", 0, "--target", 4), "frame 4 is not in .* lists 4: expected 0 to 3"),
         (("--source", -1, "--target", 0), "frame -1"),
         (("--source", 0, "--target", 1, "--size", "12"), "--size is '12'"),
-        (("--source", 0, "--target", 1, "--size", "100x128", "--kind", "latent"), "height is 100.* 96 and 128"),
+        (("--source", 0, "--target", 1, "--size", "100x128", "--kind", "latent"), "height is 100.* 96 and 112"),
     ],
 )
 def test_what_does_not_fit_is_refused(livingroom, capsys, words, message):

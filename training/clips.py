@@ -23,6 +23,8 @@ from .worlds import FRAMES_PER_SECOND, SPLITS, make_world, out_and_back_path, ra
 
 logger = logging.getLogger(__name__)
 
+SLOWEST = 0.3  # share of a full move that a clip makes at least: a long film moves that slowly
+
 
 @dataclass(frozen=True)
 class Clip:
@@ -36,11 +38,12 @@ class Clip:
 
 
 def render_clip(seed: int, split: str, num_frames: int, height: int, width: int) -> Clip:
-    """The clip of a seed: even seeds move at random, odd ones go out and back."""
+    """The clip of a seed: even seeds move at random, odd ones go out and back, at a third of the full pace or more."""
     world = make_world(seed, split)
     generator = torch.Generator().manual_seed(seed * len(SPLITS) + SPLITS.index(split))
     path = out_and_back_path if seed % 2 else random_path
-    cameras = path(world, num_frames, generator, height, width)
+    pace = SLOWEST + (1 - SLOWEST) * float(torch.rand((), generator=generator))
+    cameras = path(world, num_frames, generator, height, width, pace)
     start = float(torch.rand((), generator=generator)) * 20.0
     times = start + torch.arange(num_frames, dtype=torch.float64) / FRAMES_PER_SECOND
     view = render(world, cameras, times)

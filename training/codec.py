@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
-from ..models.mini_codec import WEIGHTS, MiniCodecNetwork, load_mini_codec
+from ..models.mini_codec import WEIGHTS, MiniCodecNetwork
 from .checkpoint import load_training, save_training
 from .groups import clip_images, crops, moving_photographs, photograph_pyramid, psnr
 from .record import log_line, ship
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 CROP = (96, 96)
 BATCH = 24
 PHOTOGRAPHS = 8  # of them photographs
-NOISE = 0.03  # of a latent channel's deviation
+NOISE = 0.05  # of a latent channel's deviation
 AVERAGE = 0.998
 
 
@@ -41,20 +41,6 @@ def reconstruction_loss(decoded: Tensor, groups: Tensor) -> Tensor:
         error = avg_pool2d(error, 2)
         loss = loss + 0.25 * error.abs().mean()
     return loss
-
-
-def widened(narrow: MiniCodecNetwork, channels: int) -> MiniCodecNetwork:
-    """A codec of more latent channels that decodes what ``narrow`` decodes: the new ones are not yet read."""
-    wide = MiniCodecNetwork(**{**narrow.config, "channels": channels})
-    weights = {name: tensor.clone() for name, tensor in narrow.state_dict().items()}
-    for name in ("to_latent.weight", "to_latent.bias", "latent_mean", "latent_std"):
-        fresh = wide.state_dict()[name].clone()
-        fresh[: narrow.config["channels"]] = weights[name]
-        weights[name] = fresh
-    unread = torch.zeros_like(wide.from_latent.weight)
-    unread[:, : narrow.config["channels"]] = weights["from_latent.weight"]
-    wide.load_state_dict({**weights, "from_latent.weight": unread})
-    return wide
 
 
 def held_out_scores(network: MiniCodecNetwork, folder: Path, images: list[Path]) -> dict[str, float]:
@@ -98,10 +84,7 @@ def measured_statistics(network: MiniCodecNetwork, groups: Tensor) -> dict[str, 
 
 def train(options: argparse.Namespace) -> None:
     torch.manual_seed(options.seed)
-    network = MiniCodecNetwork(channels=options.channels)
-    if options.start:
-        network = widened(load_mini_codec(options.start).requires_grad_(True), options.channels).train()
-    network = network.to(memory_format=torch.channels_last)
+    network = MiniCodecNetwork().to(memory_format=torch.channels_last)
     average = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     optimizer = torch.optim.AdamW(network.parameters(), lr=options.rate, betas=(0.9, 0.98), weight_decay=1e-3)
     step, minutes = load_training(options.checkpoint, network, average, optimizer)
@@ -160,7 +143,7 @@ def train(options: argparse.Namespace) -> None:
             shipped.load_state_dict(measured_statistics(shipped, sample), strict=False)
             scores = held_out_scores(shipped, options.held_out, options.image)
             log_line(options.log, step=step, minutes=spent, held_out=scores)
-            options_of = f"--channels {options.channels} --rate {options.rate:g} --minutes {options.minutes:g}"
+            options_of = f"--rate {options.rate:g} --minutes {options.minutes:g}"
             account = {
                 "command": f"python -m spatial_memory.training.codec {options_of}",
                 "seed": options.seed,
@@ -187,8 +170,6 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--minutes", type=float, default=25.0, help="time budget; the cosine ends there")
     parser.add_argument("--rate", type=float, default=8e-4, help="the highest learning rate")
-    parser.add_argument("--channels", type=int, default=24, help="of a latent")
-    parser.add_argument("--start", type=Path, help="weights of a codec of at most as many channels to start from")
     parser.add_argument("--limit", type=int, default=400, help="how many clips of each folder to hold in memory")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)

@@ -85,7 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames", type=int, default=105, help="1 + 4 n frames; 105 are four chunks of the mini model")
     parser.add_argument("--geometry", choices=("exact", "mini"), default="exact")
     parser.add_argument("--kind", choices=("latent", "rgb"), default="latent")
-    parser.add_argument("--steps", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=0, help="denoising steps a chunk; 0 = the world model's own")
     parser.add_argument("--guidance", type=float, default=1.0)
 
 
@@ -96,7 +96,8 @@ def run(args: argparse.Namespace) -> int:
 
     height, width = (int(part) for part in args.size.split("x"))
     model = load_mini_world()
-    sampling = Sampling("euler", args.steps, args.guidance, model.defaults.shift)
+    own = model.defaults
+    sampling = Sampling(own.sampler, args.steps or own.steps, args.guidance, own.shift)
     provider = MiniGeometry() if args.geometry == "mini" else None
     rows = []
     for seed in range(args.worlds):
@@ -115,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
         "frames": args.frames,
         "geometry": args.geometry,
         "kind": args.kind,
-        "steps": args.steps,
+        "steps": sampling.steps,
     }
     sys.stdout.write(json.dumps({"worlds": len(rows), **settings, **summary, **better}) + "\n")
     return 0

@@ -5,8 +5,7 @@
 Each clip becomes one safetensors file. With n = 1 + (frames - 1) / 4 latent times:
 
     codes   (n, C, h, w)      f16  frame 4 i encoded alone
-    groups  (n - 1, C, h, w)  f16  latents 1.. of the stream
-    aged    (n, C, h, w)      f16  frame 4 i decoded from the stream and encoded alone: what a rollout writes to memory
+    stream  (n, C, h, w)      f16  the clip's own latents: what a rollout makes, remembers and refers to
     depth   (n, h, w)         f32  on the latent grid, 0 where unknown, dynamic or sky
     c2w, K  (n, 4, 4), (n, 3, 3)   of the latent grid
     rendered (9, C, h, w)  f16, rendered_known (9, h, w) f16, rendered_start () i64: for every RGB_EVERY-th clip, a
@@ -27,7 +26,7 @@ from ..memory.geometry import Geometry
 from ..memory.lift import lift_pixels, resample_depth
 from ..memory.splat import splat_discs
 from ..models.codec import Codec, MiniCodec
-from ..models.mini_codec import load_mini_codec
+from ..models.mini_codec import FRAMES, load_mini_codec
 from ..rollout.control import rendered_control
 from .clips import Clip, load_clip
 
@@ -38,11 +37,6 @@ WINDOW = 9
 def fast() -> torch.autocast:
     """The codec in bfloat16: about four times as fast on a CPU that has the instructions."""
     return torch.autocast("cpu", torch.bfloat16)
-
-
-def decoded_frames(codec: Codec, latents: Tensor) -> Tensor:
-    """Frames 0, 4, 8, ... of the decoded stream: (n, 3, H, W) in [-1, 1]."""
-    return codec.decode(latents)[:: codec.grid.temporal]
 
 
 def render_window(
@@ -88,23 +82,22 @@ def varied(clip: Clip, variant: int) -> Clip:
     return Clip(*planes, Cameras(c2w.contiguous(), K, clip.cameras.height, clip.cameras.width))
 
 
-def encode_clip(codec: Codec, clip: Clip, seed: int, with_renders: bool) -> dict[str, Tensor]:
+def encode_clip(codec: MiniCodec, clip: Clip, seed: int, with_renders: bool) -> dict[str, Tensor]:
     """One clip to the tensors listed above."""
     images = clip.images.float() / 255
     frames = images * 2 - 1
     every = slice(None, None, codec.grid.temporal)
-    with fast():
-        stream = codec.encode(frames)  # (C, n, h, w)
-        codes = codec.encode_frames(frames[every])
-        aged = codec.encode_frames(decoded_frames(codec, stream))
+    with fast():  # all groups at once: the codec itself takes one at a time
+        codes = codec.network.encode_groups(frames[every, None].expand(-1, FRAMES, -1, -1, -1))
+        groups = codec.network.encode_groups(frames[1:].unflatten(0, (-1, FRAMES)))
+    stream = torch.cat([codes[:1], groups])  # (n, C, h, w)
     keep = ~(clip.dynamic | clip.sky) & (clip.depth > 0)
     height, width = stream.shape[-2:]
     depth, known = resample_depth(clip.depth[every], keep[every], height, width, "bilinear")
     cameras = clip.cameras[every].resized(height, width)
     tensors = {
-        "codes": codes.transpose(0, 1).half(),
-        "groups": stream[:, 1:].transpose(0, 1).half(),
-        "aged": aged.transpose(0, 1).half(),
+        "codes": codes.half(),
+        "stream": stream.half(),
         "depth": torch.where(known, depth, torch.zeros_like(depth)),
         "c2w": cameras.c2w,
         "K": cameras.K,

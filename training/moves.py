@@ -10,18 +10,22 @@ from .render import look, render
 from .scene import World
 
 ATTEMPTS = 60
+SKY_DEPTH = 30.0  # metres, what sky counts as in the search
+MOST_SKY = 0.35  # of the first view: sky is never remembered, so a view of sky is no place to come back to
 
 
-def random_path(world: World, num_frames: int, generator: Generator, height: int, width: int) -> Cameras:
+def random_path(
+    world: World, num_frames: int, generator: Generator, height: int, width: int, pace: float = 1.0
+) -> Cameras:
     """A natural move: hold, dolly, truck, pan, arc about what is looked at, or out and back; mild pitch and roll.
 
-    A typical 33-frame move travels 0.1 to 0.6 of the median depth and turns by 5 to 40 degrees.
+    A typical 33-frame move travels 0.1 to 0.6 of the median depth and turns by 5 to 40 degrees, times ``pace``.
     """
     kind = int(torch.randint(6, (), generator=generator))
     if kind == 5:
-        return out_and_back_path(world, num_frames, generator, height, width)
+        return out_and_back_path(world, num_frames, generator, height, width, pace)
     ease = _ease(torch.linspace(0, 1, num_frames, dtype=torch.float64), _uniform(generator, 0.0, 1.0))
-    stretch = (num_frames / 33) ** 0.5
+    stretch = pace * (num_frames / 33) ** 0.5
 
     def move(median: float) -> tuple[Tensor, Tensor]:
         """Translation in the first camera's axes and (yaw, pitch, roll), at the end of the move."""
@@ -44,21 +48,23 @@ def random_path(world: World, num_frames: int, generator: Generator, height: int
     return _search(world, ease, move, generator, height, width)
 
 
-def out_and_back_path(world: World, num_frames: int, generator: Generator, height: int, width: int) -> Cameras:
+def out_and_back_path(
+    world: World, num_frames: int, generator: Generator, height: int, width: int, pace: float = 1.0
+) -> Cameras:
     """An arc that ends exactly at its first pose: frames j and num_frames - 1 - j have equal cameras, to the bit.
 
-    At its far end the camera has moved by 0.3 to 0.5 of the median depth and turned by 15 to 45 degrees, so that it has
-    seen what the first view does not show.
+    At its far end the camera has moved by 0.3 to 0.5 of the median depth and turned by 15 to 45 degrees, both times
+    ``pace``, so that it has seen what the first view does not show.
     """
     index = torch.arange(num_frames)
     half = torch.minimum(index, num_frames - 1 - index).double() / max(1, (num_frames - 1) // 2)
     ease = _ease(half, _uniform(generator, 0.0, 1.0))
 
     def move(median: float) -> tuple[Tensor, Tensor]:
-        travel, side = median * _uniform(generator, 0.3, 0.5), _sign(generator)
+        travel, side = pace * median * _uniform(generator, 0.3, 0.5), _sign(generator)
         forward = _uniform(generator, -0.6, 0.8)
         step = torch.tensor([side, _uniform(generator, -0.15, 0.15), forward], dtype=torch.float64)
-        turn = math.radians(_uniform(generator, 15, 45)) * (-side if _uniform(generator, 0, 1) < 0.5 else side)
+        turn = pace * math.radians(_uniform(generator, 15, 45)) * (-side if _uniform(generator, 0, 1) < 0.5 else side)
         nod, lean = (math.radians(4 * float(torch.randn((), generator=generator))) for _ in range(2))
         return step / step.norm() * travel, torch.tensor([turn, nod, 0.5 * lean])
 
@@ -99,7 +105,7 @@ def _search(world: World, ease: Tensor, move, generator: Generator, height: int,
         pitch = _uniform(generator, -0.1, 0.3) if start[1] < -1.3 else _uniform(generator, -0.15, 0.1)
         first = torch.tensor([yaw, pitch, _uniform(generator, -0.04, 0.04)], dtype=torch.float64)
         depth = _depths(world, start[None], first[None], fov)[0]
-        if depth.median() < 1.2 or depth.quantile(0.1) < 0.5:
+        if depth.median() < 1.2 or depth.quantile(0.1) < 0.5 or (depth >= SKY_DEPTH).float().mean() > MOST_SKY:
             continue
         shrink = 1.0 if attempt < ATTEMPTS // 2 else 0.3
         translation, rotation = (shrink * part for part in move(min(float(depth.median()), 12.0)))
@@ -142,8 +148,8 @@ def _free(world: World, position: Tensor) -> Tensor:
 
 
 def _depths(world: World, position: Tensor, angles: Tensor, fov: float) -> Tensor:
-    """Small depth maps (F, 18, 24) of what cameras would see; sky counts as 30 m."""
+    """Small depth maps (F, 18, 24) of what cameras would see, at most SKY_DEPTH."""
     c2w = look(position, *angles.unbind(1)).float()
     cameras = Cameras(c2w, intrinsics_from_fov(fov, 18, 24).expand(len(c2w), 3, 3), 18, 24)
     depth = render(world, cameras, torch.zeros(len(c2w))).depth
-    return torch.where(depth > 0, depth, 30.0)
+    return torch.where(depth > 0, depth.clamp(max=SKY_DEPTH), SKY_DEPTH)

@@ -13,11 +13,12 @@ from torch import Tensor
 
 from ..memory.camera import Cameras, unproject
 from ..memory.cloud import Observation, SpatialMemory, fresh_only
-from ..memory.splat import splat_nearest
+from ..memory.splat import splat_centred
 
 WINDOW = 9
 EMPTY_SHARE = 0.15  # windows whose memory shows nothing: the baseline, and what guidance subtracts
 RENDER_SHARE = 0.5  # of the windows that have one, those that take the encoded RGB render as control
+WORN = 0.15  # the most that a remembered latent is wrong by, in latent standard deviations
 AUGMENT_TIMESTEP = 50.0  # history is perturbed at a timestep in [0, 50] of 1000 (Spatia, supplement)
 
 
@@ -28,6 +29,7 @@ class Window:
     x0: Tensor  # (C, 9, h, w)
     readout: Tensor  # (C, 9, h, w)
     known: Tensor  # (9, h, w)
+    offset: Tensor  # (2, 9, h, w)
     references: Tensor  # (C, R, h, w)
     history: int
 
@@ -66,7 +68,10 @@ def blob(height: int, width: int, generator: torch.Generator) -> Tensor:
 def latent_memory(
     clip: dict[str, Tensor], sources: list[int], generator: torch.Generator, exact: bool
 ) -> SpatialMemory:
-    """Lift the codes of the latent times ``sources``, in that order, and keep what is new, as a rollout does."""
+    """Lift the latents of the times ``sources``, in that order, and keep what is new, as a rollout does.
+
+    The first is a picture that was given, the others are of the film, and wrong by as much as a rollout's may be.
+    """
     height, width = clip["depth"].shape[-2:]
     memory = SpatialMemory("latent", "mini", clip["codes"].shape[1], 1.0, True, ())
     for position, source in enumerate(sources):
@@ -77,10 +82,11 @@ def latent_memory(
         while uniform(generator, 0, 1) < 0.25:
             kept = kept & ~blob(height, width, generator)
         cells = kept.flatten().nonzero()[:, 0]
-        codes = clip["codes"] if position == 0 else clip["aged"]
+        latents = clip["codes" if position == 0 else "stream"][source].flatten(1).T[cells].float()
+        wrong = uniform(generator, 0.0, WORN) * torch.randn(latents.shape, generator=generator)
         observation = Observation(
             points=unproject(depth, camera).reshape(-1, 3)[cells],
-            features=codes[source].flatten(1).T[cells],
+            features=(latents + wrong).half(),
             cells=cells.int(),
             depth=depth.flatten()[cells],
             camera=camera,
@@ -96,8 +102,23 @@ def draw_sources(first: int, history: int, count: int, generator: torch.Generato
     if history == 1 and uniform(generator, 0, 1) < 0.6:
         return [first]
     latest = first + history if uniform(generator, 0, 1) < 0.5 else count
-    many = integer(generator, 1, 7)
+    many = integer(generator, 1, 9)
     return sorted({integer(generator, 0, latest) for _ in range(many)})
+
+
+def draw_references(first: int, history: int, count: int, many: int, generator: torch.Generator) -> list[int]:
+    """Latent times that are referred to: of a camera that comes back the target's own, else any, or none of the window.
+
+    Retrieval prefers what overlaps most, so a film that returns is shown the very views it has to make again.
+    """
+    kind = uniform(generator, 0, 1)
+    if kind < 0.5:
+        times = list(range(first + history, first + WINDOW))
+    elif kind < 0.75:
+        times = list(range(count))
+    else:
+        times = [i for i in range(count) if not first <= i < first + WINDOW] or list(range(count))
+    return [times[integer(generator, 0, len(times))] for _ in range(many)]
 
 
 def draw_window(clip: dict[str, Tensor], history: int, references: int, generator: torch.Generator) -> Window:
@@ -107,13 +128,11 @@ def draw_window(clip: dict[str, Tensor], history: int, references: int, generato
     first = int(clip["rendered_start"]) if rendered else integer(generator, 0, count - WINDOW + 1)
     if history == 1 and not rendered and uniform(generator, 0, 1) < 0.5:
         first = 0
-    x0 = (
-        torch.cat([clip["codes"][first : first + 1], clip["groups"][first : first + WINDOW - 1]])
-        .float()
-        .transpose(0, 1)
-    )
+    x0 = torch.cat([clip["codes"][first : first + 1], clip["stream"][first + 1 : first + WINDOW]])
+    x0 = x0.float().transpose(0, 1)
+    readout, known, offset = torch.zeros_like(x0), torch.zeros_like(x0[0]), torch.zeros_like(x0[:2])
     if uniform(generator, 0, 1) < EMPTY_SHARE:
-        readout, known = torch.zeros_like(x0), torch.zeros_like(x0[0])
+        pass
     elif rendered:
         readout, known = clip["rendered"].float().transpose(0, 1), clip["rendered_known"].float()
     else:
@@ -121,16 +140,12 @@ def draw_window(clip: dict[str, Tensor], history: int, references: int, generato
         memory = latent_memory(clip, sources, generator, exact=uniform(generator, 0, 1) < 0.5)
         height, width = clip["depth"].shape[-2:]
         cameras = Cameras(clip["c2w"][first : first + WINDOW], clip["K"][first : first + WINDOW], height, width)
-        readout, known = torch.zeros_like(x0), torch.zeros_like(x0[0])
         if memory.num_points:
-            read = splat_nearest(memory, cameras)
-            readout, known = read.features.transpose(0, 1), read.known
-    past = [i for i in range(count) if not first <= i < first + WINDOW] or list(range(count))
-    if uniform(generator, 0, 1) < 0.5:
-        past = list(range(count))
-    chosen = [past[integer(generator, 0, len(past))] for _ in range(references)]
-    codes = clip["aged"][chosen].float().transpose(0, 1) if chosen else x0[:, :0]
-    return Window(x0, readout, known, codes, history)
+            read = splat_centred(memory, cameras)
+            readout, known, offset = read.features.transpose(0, 1), read.known, read.offset.transpose(0, 1)
+    chosen = draw_references(first, history, count, references, generator)
+    codes = clip["stream"][chosen].float().transpose(0, 1) if chosen else x0[:, :0]
+    return Window(x0, readout, known, offset, codes, history)
 
 
 def perturbed_history(window: Window, generator: torch.Generator) -> Tensor:
