@@ -1,8 +1,8 @@
 """Reading the memory at a camera: which point each cell sees, and what it says.
 
 Three readouts. ``splat_nearest``: one point, one cell, the nearest wins. ``splat_centred``: the same, but of the points
-that lie on the frontmost surface the one nearest to the cell's middle wins (latent clouds). ``splat_discs``: soft discs,
-the nearest five composited front to back over black (RGB clouds).
+on the frontmost surface the one nearest to the cell's middle wins (latent clouds). ``splat_discs``: soft discs, the
+nearest five composited front to back over black (RGB clouds).
 
 The nearest is a minimum over 64-bit keys, (depth, seniority): no order of writes enters, so the same points give the
 same bits in any order and on any number of threads. Ties in depth go to the smaller (chunk, frame, cell).
