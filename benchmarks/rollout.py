@@ -60,6 +60,7 @@ def main() -> int:
             "chunk": index + 1,
             "seconds": round(totals[-1], 3),
             "stages": {stage: round(seconds, 3) for stage, seconds in record["seconds"].items()},
+            "references": len(found),
             "points": record["points"],
             "latent_bytes": record["memory_bytes"],
             "rgb_bytes": colours.get_ram_usage(),
