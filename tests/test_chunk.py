@@ -1,6 +1,6 @@
 """One chunk at a tiny size: what each step reads, makes and leaves alone."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import tiny_rollout as tiny
@@ -8,6 +8,7 @@ import torch
 from spatial_memory.memory.camera import Cameras, concatenate
 from spatial_memory.memory.presets import hold, pan
 from spatial_memory.memory.splat import splat_centred
+from spatial_memory.models.geometry import Estimate
 from spatial_memory.models.layout import Layout, control_with_offset
 from spatial_memory.models.sampler import Sampling
 from spatial_memory.rollout import chunk
@@ -383,3 +384,25 @@ def test_steps_out_of_order_or_of_another_chunk_are_refused(first, second):
         chunk.warp(tiny.WORLD, replace(state, world="other"))
     with pytest.raises(ValueError, match="codec 'wan'"):
         chunk.warp(tiny.WORLD, replace(state, memory=replace(state.memory, codec="wan")))
+
+
+def test_a_given_picture_is_remembered_however_unsure_its_depth_is_and_a_made_one_is_not():
+    @dataclass(frozen=True)
+    class Unsure:
+        """The wall's depth in the left half, nothing in the right one, and hardly any confidence."""
+
+        name: str = "unsure"
+
+        def estimate(self, images, cameras, rendered_depth, rendered_known, scene_unit):
+            depth = tiny.wall_depth(cameras)
+            depth[..., tiny.WIDTH // 2 :] = 0
+            nothing = torch.zeros_like(depth, dtype=torch.bool)
+            return Estimate(depth, torch.full_like(depth, 0.01), nothing, False)
+
+    image, cameras = tiny.photograph(), tiny.PATH.bake(tiny.HEIGHT, tiny.WIDTH)[:1]
+    state = chunk.start(tiny.WORLD, image, cameras)
+    geometry = chunk.start_geometry(Unsure(), image, cameras)
+    state = chunk.init_memory(tiny.WORLD, state, image, geometry, "latent")
+    assert state.memory.num_points == 8 * 12 // 2
+    done = tiny.one_chunk(state, provider=Unsure())
+    assert done.memory.num_points == state.memory.num_points

@@ -8,6 +8,7 @@ import pytest
 import torch
 from scenes import geometry, memory_of, pose
 from spatial_memory.headless.sequence import load_sequence
+from spatial_memory.memory import splat
 from spatial_memory.memory.camera import Cameras, compose, intrinsics_from_fov, project_planar
 from spatial_memory.memory.cloud import Observation
 from spatial_memory.memory.discs import representatives
@@ -248,7 +249,10 @@ def test_rendered_depth_is_dense_for_latent_cells_and_follows_a_slanted_floor():
     assert error.abs().median() < 0.015 and abs(error.median()) < 0.01  # cells of 8 pixels, no staircase, no bias
 
 
-def test_rendered_depth_costs_the_view_and_not_how_often_a_surface_was_written():
+def test_rendered_depth_costs_the_view_and_not_how_often_a_surface_was_written(monkeypatch):
+    drawn = []
+    plain = splat.discs_of
+    monkeypatch.setattr(splat, "discs_of", lambda planar, *rest: drawn.append(planar.shape[1]) or plain(planar, *rest))
     focal = geometry(torch.ones(1, 96, 160)).cameras.resized(12, 20).K[0, 0, 0].item()
     shifts = torch.rand(12, 2, generator=torch.Generator().manual_seed(0)) - 0.5  # of a cell, at a distance of 2
     made = []
@@ -269,6 +273,7 @@ def test_rendered_depth_costs_the_view_and_not_how_often_a_surface_was_written()
         assert known.float().mean() > 0.6 and (on_post | on_wall)[known].float().mean() > 0.99
         assert on_post.float().mean() > 0.1 and on_wall.float().mean() > 0.4
     assert memory.num_points > 10 * counts[0] and counts[1] < 4 * counts[0]
+    assert drawn == counts
 
 
 def test_a_rendered_occluder_hides_what_lies_behind():
