@@ -13,7 +13,7 @@ from .mini_codec import APPEARANCE
 
 AGREEMENT = 0.97  # correlation of a remembered latent with the truth where it lies in the middle of its cell
 SLIP = 0.42  # cells off the middle at which the correlation has fallen to 1 / e of that
-KNOWN_FROM = 0.95  # a cell whose coverage is below this is no evidence for the prior
+KNOWN_FROM = 0.5  # a cell whose coverage is below this is no evidence for the prior
 
 
 class Evidence(NamedTuple):
