@@ -172,6 +172,15 @@ def project_planar(planar: Tensor, camera: Cameras) -> tuple[Tensor, Tensor, Ten
     return rows[0] / rows[2] * fx + cx, rows[1] / rows[2] * fy + cy, rows[2]
 
 
+def flat_cells(u: Tensor, v: Tensor, z: Tensor, height: int, width: int) -> Tensor:
+    """The cell floor(v) * width + floor(u) that each point falls into: (N,) int64, height * width where it is outside.
+
+    Outside is beside the image, behind the camera or at infinity; u, v and z as ``project_planar`` gives them.
+    """
+    inside = (z > 0) & (z < torch.inf) & (u >= 0) & (u < width) & (v >= 0) & (v < height)
+    return torch.where(inside, v.floor() * width + u.floor(), height * width).long()
+
+
 def unproject(depth: Tensor, cameras: Cameras) -> Tensor:
     """Lift every cell centre to its depth.
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .camera import Cameras, project_planar
+from .camera import Cameras, flat_cells, project_planar
 from .discs import SURFACE
 from .shapes import sizes
 from .splat import read
@@ -175,10 +175,8 @@ def looked_through(memory: SpatialMemory, points: Tensor, tolerance: float = SUR
         if o.chunk >= 0:
             continue
         h, w = o.camera.height, o.camera.width
-        behind = torch.zeros(h * w + 1)  # the last entry takes what falls outside
+        behind = torch.full((h * w + 1,), -torch.inf)  # no surface; the last entry takes what falls outside
         behind[o.cells.long()] = o.depth
         u, v, z = project_planar(planar, o.camera)
-        inside = (z > 0) & (u >= 0) & (u < w) & (v >= 0) & (v < h)
-        cell = torch.where(inside, v.floor() * w + u.floor(), h * w).long()
-        blocked |= inside & (z < behind[cell] * (1 - tolerance))
+        blocked |= z < behind[flat_cells(u, v, z, h, w)] * (1 - tolerance)
     return blocked

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from .camera import Cameras, project_planar
+from .camera import Cameras, flat_cells, project_planar
 from .discs import (
     BLOCK,
     EMPTY,
@@ -43,9 +43,7 @@ class Readout:
     depth: Tensor  # (V, h, w) z-depth of the nearest point, 0 at holes
     known: Tensor  # (V, h, w) float32: 1 = known, 0 = hole; soft for discs
     winner: Tensor  # (V, h, w) int64 index of the point in memory.points, -1 at holes
-    offset: (
-        Tensor  # (V, 2, h, w) where in its cell the winner lies: u, v in cells from the middle; 0 at holes, for discs
-    )
+    offset: Tensor  # (V, 2, h, w) u, v of the winner from the middle of its cell, in cells; 0 at holes and for discs
 
 
 def adaptive(factor: float = 1.3, least: float = 0.75, most: float = 1 / 16) -> Radius:
@@ -67,22 +65,29 @@ def fixed(radius: float = 3.52, short_side: int = 704) -> Radius:
 
 def splat_nearest(memory: "SpatialMemory", cameras: Cameras) -> Readout:
     """One point, one cell (floor(u), floor(v)), nearest wins. ``cameras``: (V,) on the grid to read."""
-    h, w = cameras.height, cameras.width
     planar, order = _by_seniority(memory)
+    best = _nearest_keys(planar, cameras)
+    winner = torch.where(best != EMPTY, best & RANKS, -1)
+    if order is not None:
+        winner = torch.where(winner >= 0, order[winner], -1)
+    return _told(memory, cameras, _front(best), winner)
+
+
+def _nearest_keys(planar: Tensor, cameras: Cameras) -> Tensor:
+    """The key (depth, rank) of the nearest point (3, N) in each cell: (V, h, w), EMPTY at holes."""
+    h, w = cameras.height, cameras.width
     best = torch.full((len(cameras), h * w + 1), EMPTY)  # the last entry takes what falls outside
     for view in range(len(cameras)):
         for start in range(0, planar.shape[1], BLOCK):
             u, v, z = project_planar(planar[:, start : start + BLOCK], cameras[view])
-            inside = (z > 0) & (z < torch.inf) & (u >= 0) & (u < w) & (v >= 0) & (v < h)
-            cell = torch.where(inside, v.floor() * w + u.floor(), h * w).long()
+            cell = flat_cells(u, v, z, h, w)
             best[view].scatter_reduce_(0, cell, depth_keys(z, start), "amin")
-    best = best[:, :-1].reshape(-1, h, w)
-    known = best != EMPTY
-    winner = torch.where(known, best & RANKS, -1)
-    if order is not None:
-        winner[known] = order[winner[known]]
-    depth = torch.where(known, (best >> 32).int().view(torch.float32), 0.0)
-    return _told(memory, cameras, depth, winner)
+    return best[:, :-1].reshape(-1, h, w)
+
+
+def _front(keys: Tensor) -> Tensor:
+    """The depth that keys hold, 0 at holes."""
+    return torch.where(keys != EMPTY, (keys >> 32).int().view(torch.float32), 0.0)
 
 
 def splat_centred(memory: "SpatialMemory", cameras: Cameras, tolerance: float = SURFACE) -> Readout:
@@ -94,22 +99,18 @@ def splat_centred(memory: "SpatialMemory", cameras: Cameras, tolerance: float = 
     """
     h, w = cameras.height, cameras.width
     planar, order = _by_seniority(memory)
-    nearest = splat_nearest(memory, cameras)
-    if not planar.shape[1]:
-        return nearest
-    front = nearest.depth
+    front = _front(_nearest_keys(planar, cameras))
     limit = torch.cat([front.flatten(1) * (1 + tolerance), torch.zeros(len(cameras), 1)], dim=1)  # 0: nothing fits
     best = torch.full((len(cameras), h * w + 1), EMPTY)
     depth = torch.zeros(len(cameras), h * w)
     for view in range(len(cameras)):
         for start in range(0, planar.shape[1], BLOCK):
             u, v, z = project_planar(planar[:, start : start + BLOCK], cameras[view])
-            inside = (z > 0) & (z < torch.inf) & (u >= 0) & (u < w) & (v >= 0) & (v < h)
-            cell = torch.where(inside, v.floor() * w + u.floor(), h * w).long()
+            cell = flat_cells(u, v, z, h, w)
             cell = torch.where(z <= limit[view][cell], cell, h * w)
-            aside = torch.where(inside, (u - u.floor() - 0.5) ** 2 + (v - v.floor() - 0.5) ** 2, 0.0).sqrt()
-            rank = torch.arange(start, start + len(z))
-            best[view].scatter_reduce_(0, cell, ((aside * STEPS).long() << 32) | rank, "amin")
+            aside = ((u - u.floor() - 0.5) ** 2 + (v - v.floor() - 0.5) ** 2).sqrt()
+            key = ((aside * STEPS).long() << 32) | torch.arange(start, start + len(z))
+            best[view].scatter_reduce_(0, cell, torch.where(cell < h * w, key, EMPTY), "amin")
     known = front > 0
     winner = torch.where(known, best[:, :-1].reshape(-1, h, w) & RANKS, -1)
     for view in range(len(cameras)):

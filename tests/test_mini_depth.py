@@ -13,7 +13,7 @@ from spatial_memory.training.geometry import draw_batch, draw_sample, held_out_s
 
 @pytest.fixture(scope="module")
 def clip():
-    return render_clip(2, "held_out", 9, 64, 96)
+    return render_clip(6, "held_out", 9, 64, 96)
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def test_batches_hide_all_some_or_nothing(samples):
     assert (batch["given"][batch["known"] == 0] == 0).all()
     known = batch["known"] * (1 - batch["sky"]) * (1 - batch["dynamic"])
     off = ((batch["given"] - batch["truth"]).abs() * known).sum() / (batch["truth"] * known).sum()
-    assert off < 0.2  # noise, and the cells' coarseness
+    assert off < 0.15  # noise, and the cells' coarseness
 
 
 def test_a_mirrored_sample_mirrors_its_camera(samples):
