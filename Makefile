@@ -45,8 +45,8 @@ fix: $(READY)  ## format, and mend what lint can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(READY)  ## benchmarks, one JSON object a line
-	@for file in benchmarks/*.py; do $(BIN)/python $$file; done
+bench: $(READY)  ## benchmarks, one JSON object a line; DATA=folder of posed RGB-D sequences
+	@$(BIN)/python benchmarks/run.py $(if $(DATA),--data '$(DATA)')
 
 TRAIN := $(BIN)/python -m spatial_memory.training
 # one held-out set, two sizes to train on; every step resumes where it was stopped
@@ -55,6 +55,7 @@ train-mini: $(READY)  ## train the three mini models from nothing into runs/ and
 	$(TRAIN).clips --out runs/clips/small --size 64x96 --count 900
 	$(TRAIN).clips --out runs/clips/held_out --size 192x320 --count 12 --split held_out
 	$(TRAIN).codec --clips runs/clips/demo runs/clips/small --held-out runs/clips/held_out --limit 900 --minutes 17
+	$(TRAIN).latent_rgb
 	$(TRAIN).geometry --clips runs/clips/demo runs/clips/small --held-out runs/clips/held_out --minutes 14
 	$(TRAIN).latents --clips runs/clips/small --out runs/latents/small --variants 3
 	$(TRAIN).latents --clips runs/clips/demo --out runs/latents/demo --variants 2

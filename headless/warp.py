@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from ..memory.cloud import SpatialMemory, fresh_only
+from ..memory.cloud import SpatialMemory
 from ..memory.geometry import Geometry, check_geometry, start_unit
 from ..memory.lift import RESAMPLE, lift_latents, lift_pixels, resample_depth
+from ..memory.merge import merge
 from ..memory.splat import Readout, read
 from ..rollout.metrics import ssim_map
 from .sequence import Sequence, load_sequence
@@ -77,7 +78,7 @@ def warp_rgb(seen: Sequence, height: int, width: int, resample: str) -> tuple[di
     begun = time.perf_counter()
     lifted = lift_pixels(images[:-1], geometry, frames, -1, RGB_VOXEL * geometry.scene_unit)
     memory = SpatialMemory("rgb", "", 3, geometry.scene_unit, True)
-    memory = memory.insert(fresh_only(memory, lifted))
+    memory, _ = merge(memory, lifted)
     readout = read(memory, cameras[-1:])
     seconds = time.perf_counter() - begun
     said = readout.features[0] / readout.known[0].clamp(min=1e-3)
@@ -107,7 +108,7 @@ def warp_latent(seen: Sequence, height: int, width: int, resample: str) -> tuple
     begun = time.perf_counter()
     lifted = lift_latents(latents[:, :-1], geometry, range(len(geometry.depth)), -1, resample)
     memory = SpatialMemory("latent", codec.name, codec.grid.channels, geometry.scene_unit, True)
-    memory = memory.insert(fresh_only(memory, lifted))
+    memory, _ = merge(memory, lifted)
     readout = read(memory, seen.cameras[-1:].resized(h, w))
     seconds = time.perf_counter() - begun
     cells, target = readout.known[0] > 0, latents[:, -1]

@@ -114,6 +114,22 @@ def check_cameras(cameras: Cameras, name: str = "cameras") -> Cameras:
     return cameras
 
 
+def check_motion(transform: Tensor, scale: float = 1.0) -> None:
+    """Refuse what is no rigid motion with a positive scale.
+
+    Raises:
+        ValueError: names what was got.
+    """
+    T = transform.double()
+    if not (0 < scale < float("inf")):
+        raise ValueError(f"scale is {scale}, expected a positive number")
+    rigid = T.shape == (4, 4) and bool(T.isfinite().all()) and torch.equal(T[3], T.new_tensor([0, 0, 0, 1]))
+    if not rigid or (compose(T, invert_rigid(T)) - torch.eye(4).double()).abs().max() > 1e-5:
+        raise ValueError("transform is no rigid motion; expected (4, 4): a rotation, a translation, and (0, 0, 0, 1)")
+    if torch.linalg.det(T[:3, :3]) < 0:
+        raise ValueError("transform mirrors the world; expected a rotation with determinant +1")
+
+
 def compose(a: Tensor, b: Tensor) -> Tensor:
     """Matrix product of (..., 4, 4) transforms, elementwise in fixed order."""
     return sum((a[..., :, k, None] * b[..., None, k, :] for k in range(1, 4)), a[..., :, 0, None] * b[..., None, 0, :])
@@ -170,6 +186,37 @@ def project_planar(planar: Tensor, camera: Cameras) -> tuple[Tensor, Tensor, Ten
     rows = [x * a + y * b + z * c + d for a, b, c, d in camera.w2c[:3].tolist()]
     (fx, _, cx), (_, fy, cy), _ = camera.K.tolist()
     return rows[0] / rows[2] * fx + cx, rows[1] / rows[2] * fy + cy, rows[2]
+
+
+def bordered_cells(planar: Tensor, cameras: Cameras, work: Tensor, cells: Tensor) -> Tensor:
+    """``project_planar`` of many views at once, and the cell of each point on a grid with a border of one cell.
+
+    The same products in the same order as ``project_planar``, so the same bits, written into ``work``: a pass over
+    many points should touch no new memory. What falls beside the image lies in the border; what lies behind the camera
+    has z = inf, whatever its cell.
+
+    Args:
+        planar: (3, N) world, finite.
+        cameras: (V,).
+        work: (6, V, N) float32, overwritten.
+        cells: (V, N) int64, overwritten: (floor(v) + 1) * (width + 2) + floor(u) + 1, within the bordered grid.
+
+    Returns:
+        z (V, N), a part of ``work``.
+    """
+    rows = cameras.w2c[:, :3].permute(2, 1, 0).unsqueeze(-1)  # (4, 3, V, 1)
+    focal, centre = (cameras.K[:, (0, 1), entry].T.unsqueeze(-1) for entry in ((0, 1), (2, 2)))  # (2, V, 1)
+    turned, term = work[:3], work[3:]
+    torch.mul(planar[0], rows[0], out=turned)
+    for axis in (1, 2):
+        turned.add_(torch.mul(planar[axis], rows[axis], out=term))
+    turned.add_(rows[3])
+    (u, v), z = turned[:2], turned[2]
+    torch.threshold_(z, 0.0, torch.inf)
+    turned[:2].div_(z).mul_(focal).add_(centre).floor_()
+    v.clamp_(-1, cameras.height)
+    cells.copy_(u.clamp_(-1, cameras.width).add_(v, alpha=cameras.width + 2).add_(cameras.width + 3))
+    return z
 
 
 def flat_cells(u: Tensor, v: Tensor, z: Tensor, height: int, width: int) -> Tensor:

@@ -1,58 +1,40 @@
-"""The spatial memory: a tuple of immutable observations, each the points that one frame taught.
+"""The spatial memory: a tuple of immutable observations, each the points that one frame taught, and edits over them.
 
 Nothing here changes in place. Inserting shares every tensor that was there before, so appending costs what is new, and
-a memory that ComfyUI has cached stays what it was.
+a memory that ComfyUI has cached stays what it was. What is read is what is ``drawn``: the points that no later frame
+retired, with the edits replayed over them.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from .camera import Cameras, flat_cells, project_planar
-from .discs import SURFACE
-from .shapes import sizes
-from .splat import read
+from .observation import NEVER, Observation, by_observation, joined
 
 KINDS = ("latent", "rgb")
-CENTRED = 0.1  # cells: a latent whose point lies this near to the middle of a cell serves it
+FEATURES = {"latent": torch.float16, "rgb": torch.uint8}
+FARTHEST = 1e15  # world units: what lies farther out overflows float32 on its way through a camera
 
 
-@dataclass(frozen=True, eq=False)
-class Observation:
-    """What one frame taught: N points with where, when and from which cell they came."""
-
-    points: Tensor  # (N, 3) float32 world
-    features: Tensor  # (N, C) float16: latent channels in model space, or a colour in [0, 1]
-    cells: Tensor  # (N,) int32 flat index of the cell in the source grid
-    depth: Tensor  # (N,) float32 z-depth in the source camera
-    camera: Cameras  # () the source camera on its source grid
-    frame: int  # pixel frame of the whole video
-    chunk: int  # the chunk that made it, -1 = given at the start
-    voxel: float = 0.0  # world units; the points were thinned to one a voxel, 0 = not thinned
-
-    def __post_init__(self) -> None:
-        sizes("N 3 | N C | N | N", points=self.points, features=self.features, cells=self.cells, depth=self.depth)
-
-    def __len__(self) -> int:
-        return self.points.shape[0]
+class Edit(Protocol):
+    """What a user changed. Kept beside the points and replayed over them at every read (``memory/edits.py``)."""
 
     @property
-    def spacing(self) -> Tensor:  # (N,) world units
-        """How far apart neighbouring points lie at each point's depth: the footprint of a source cell, or the voxel."""
-        focal = min(self.camera.K[0, 0].item(), self.camera.K[1, 1].item())
-        return (self.depth / focal).clamp(min=self.voxel)
+    def chunk(self) -> int:
+        """The last chunk of the memory that was edited."""
 
-    def where(self, keep: Tensor) -> "Observation":  # keep: (N,) bool, True = stays
-        """The points that ``keep`` marks, in their order."""
-        return replace(
-            self,
-            points=self.points[keep],
-            features=self.features[keep],
-            cells=self.cells[keep],
-            depth=self.depth[keep],
-        )
+    def replay(self, observations: tuple[Observation, ...]) -> tuple[Observation, ...]:
+        """What is drawn after this edit, from what was drawn before it."""
+
+    def refuses(self, points: Tensor) -> Tensor:
+        """Which new points (N, 3) may not be remembered from now on: (N,) bool."""
+
+    def holds(self, observation: Observation) -> Tensor:
+        """Which points of a stored observation are not to be replaced, evicted or contradicted: (N,) bool."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,119 +46,162 @@ class SpatialMemory:
     channels: int
     scene_unit: float  # median known depth of the start frame, world units
     metric: bool  # world units are metres
-    observations: tuple[Observation, ...] = ()
+    observations: tuple[Observation, ...] = ()  # as they were written; some of their points may be retired
+    edits: tuple[Edit, ...] = ()  # oldest first
+    ledger: tuple[dict, ...] = ()  # one row a write: what was added, merged, replaced, contradicted, evicted
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"kind is {self.kind!r}, expected one of {KINDS}")
         for o in self.observations:
-            if o.features.shape[1] != self.channels:
-                raise ValueError(
-                    f"an observation of frame {o.frame} has {o.features.shape[1]} channels, the memory holds "
-                    f"{self.channels}; it comes from another codec than {self.codec!r}, or of another kind"
-                )
+            check_features(o, self.kind, self.channels, self.codec)
+
+    @cached_property
+    def living(self) -> tuple[Observation, ...]:
+        """The stored observations without their retired points: one for each, empty ones included."""
+        return tuple(o if o.live is None else o.where(o.live) for o in self.observations)
+
+    @cached_property
+    def drawn(self) -> tuple[Observation, ...]:
+        """What is read: the points that still draw, after all edits. Observations that nothing changed are shared."""
+        shown = self.living
+        for edit in self.edits:
+            shown = edit.replay(shown)
+        return tuple(o for o in shown if len(o))
 
     @property
     def num_points(self) -> int:
+        """Points that are stored, retired ones included."""
         return sum(len(o) for o in self.observations)
 
     @property
     def points(self) -> Tensor:  # (M, 3) world
-        """All points in the order of the observations. A new tensor each time: hold on to it in a loop."""
-        return torch.cat([torch.empty(0, 3), *(o.points for o in self.observations)])
+        """All drawn points in the order of the observations. A new tensor each time: hold on to it in a loop."""
+        return joined(self.drawn, "points", torch.empty(0, 3))
 
     @property
-    def features(self) -> Tensor:  # (M, C) float16
+    def features(self) -> Tensor:  # (M, C) float16 or uint8
         """All features in the order of ``points``. A new tensor each time: hold on to it in a loop."""
-        empty = torch.empty(0, self.channels, dtype=torch.float16)
-        return torch.cat([empty, *(o.features for o in self.observations)])
+        return joined(self.drawn, "features", torch.empty(0, self.channels, dtype=FEATURES[self.kind]))
 
     @property
     def spacing(self) -> Tensor:  # (M,) world units
-        return torch.cat([torch.empty(0), *(o.spacing for o in self.observations)])
+        return joined(self.drawn, "spacing", torch.empty(0))
 
     def gather(self, index: Tensor) -> Tensor:  # index: (K,) int64 into points
-        """Features (K, C) of some points, without joining the features of all."""
-        gathered = torch.empty(index.shape[0], self.channels, dtype=torch.float16)
-        ordered, order = torch.sort(index)
-        ends = torch.tensor([len(o) for o in self.observations], dtype=torch.int64).cumsum(0)
-        cuts = [0, *torch.searchsorted(ordered, ends).tolist()]
-        for o, end, low, high in zip(self.observations, ends.tolist(), cuts, cuts[1:]):
-            if high > low:
-                gathered[order[low:high]] = o.features[ordered[low:high] - (end - len(o))]
+        """Features (K, C) float32 of some points, without joining those of all; colours in [0, 1]."""
+        gathered = torch.empty(index.shape[0], self.channels, dtype=FEATURES[self.kind], device=index.device)
+        for number, place, local in by_observation(self.drawn, index):
+            gathered[place] = self.drawn[number].features[local]
+        return gathered.float() / 255 if self.kind == "rgb" else gathered.float()
+
+    def places(self, index: Tensor) -> Tensor:  # index: (K,) int64 into points
+        """Where some points lie, as three rows (3, K), without joining all."""
+        gathered = torch.empty(3, index.shape[0], device=index.device)
+        for number, place, local in by_observation(self.drawn, index):
+            gathered[:, place] = self.drawn[number].planar[:, local]
         return gathered
 
-    def seniority(self) -> Tensor | None:  # (M,) int64, or None where the memory is in this order already
-        """The order by (chunk, frame, cell): entry r is the index of the point of rank r. Settles ties in depth."""
-        times = [(o.chunk, o.frame) for o in self.observations]
+    @cached_property
+    def rank(self) -> Tensor | None:  # (M,) int64, or None where the points are in this order already
+        """The place of each drawn point in the order of (chunk, frame, cell), which settles ties in depth."""
+        times = [(o.chunk, o.frame) for o in self.drawn]
         strictly = all(a < b for a, b in zip(times, times[1:]))
-        if strictly and all(bool((o.cells[1:] > o.cells[:-1]).all()) for o in self.observations):
+        if strictly and all(o.ascending for o in self.drawn):
             return None
         ranks = {time: rank for rank, time in enumerate(sorted(set(times)))}
-        keys = [(ranks[time] << 32) + o.cells.long() for time, o in zip(times, self.observations)]
-        return torch.argsort(torch.cat(keys), stable=True)
+        keys = torch.cat([(ranks[time] << 32) + o.cells.long() for time, o in zip(times, self.drawn)])
+        order = torch.argsort(keys, stable=True)
+        return torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
 
     def insert(self, observations: Sequence[Observation]) -> "SpatialMemory":
         """This memory and the new observations behind it; empty ones are left out.
 
         Raises:
-            ValueError: an observation has another number of channels.
+            ValueError: an observation has another number or kind of channels, or points that are not finite.
         """
+        check_places(observations)
         return replace(self, observations=self.observations + tuple(o for o in observations if len(o)))
 
     def select(self, predicate: Callable[[Observation], Tensor]) -> "SpatialMemory":
-        """The points for which ``predicate(observation)`` (N,) bool is True; observations left empty go."""
+        """The stored points for which ``predicate(observation)`` (N,) bool is True; observations left empty go."""
         kept = [(o, predicate(o)) for o in self.observations]
         chosen = [o if bool(keep.all()) else o.where(keep) for o, keep in kept]
         return replace(self, observations=tuple(o for o in chosen if len(o)))
 
     def revert(self, chunk: int) -> "SpatialMemory":
-        """The memory as it was after ``chunk`` (-1 = at the start)."""
-        return replace(self, observations=tuple(o for o in self.observations if o.chunk <= chunk))
+        """The memory as it was after ``chunk`` (-1 = at the start): later points, stamps, edits and rows are gone.
+
+        Points that a budget evicted are not brought back.
+        """
+        kept = tuple(_before(o, chunk) for o in self.observations if o.chunk <= chunk)
+        return replace(
+            self,
+            observations=kept,
+            edits=tuple(e for e in self.edits if e.chunk <= chunk),
+            ledger=tuple(row for row in self.ledger if row["chunk"] <= chunk),
+        )
+
+    def edited(self, edit: Edit) -> "SpatialMemory":
+        """This memory with one more edit."""
+        return replace(self, edits=(*self.edits, edit))
+
+    def undone(self) -> "SpatialMemory":
+        """This memory without its last edit.
+
+        Raises:
+            ValueError: there is none.
+        """
+        if not self.edits:
+            raise ValueError("the memory has no edit to undo")
+        return replace(self, edits=self.edits[:-1])
 
     def get_ram_usage(self) -> int:
-        """Bytes that the observations hold."""
-        tensors = (t for o in self.observations for t in (o.points, o.features, o.cells, o.depth))
-        return sum(t.numel() * t.element_size() for t in tensors)
+        """Bytes that the observations hold, and those that edits brought in."""
+        inserted = (o for e in self.edits for o in getattr(e, "observations", ()))
+        return sum(o.get_ram_usage() for o in (*self.observations, *inserted))
+
+    def index_bytes(self) -> int:
+        """Bytes of derived indices that can be dropped and made again: planar copies, depths, bounds."""
+        return sum(o.index_bytes() for o in self.observations)
 
 
-def fresh_only(
-    memory: SpatialMemory, observations: Sequence[Observation], tolerance: float = SURFACE
-) -> tuple[Observation, ...]:
-    """Merge on insert, keep first: drop what the memory shows well already, and what a given picture looked through.
+def check_places(observations: Sequence[Observation]) -> None:
+    """Refuse points that lie nowhere.
 
-    A cell goes where the readout on its own grid is known (at least half, for discs), lies within ``tolerance`` x z of
-    the cell's depth, and its point lies within ``CENTRED`` of the cell's middle: so a surface ends with a bounded
-    number of points a cell, whatever is seen of it. It goes too where ``looked_through`` says so. Each observation is
-    held against the memory and against the ones before it.
+    Raises:
+        ValueError: NaN, infinite, or so far away that float32 overflows.
     """
-    kept: list[Observation] = []
     for o in observations:
-        before = memory.insert(kept)
-        camera = Cameras(o.camera.c2w[None], o.camera.K[None], o.camera.height, o.camera.width)
-        shown = read(before, camera)
-        aside = shown.offset.square().sum(1).sqrt()
-        known, depth, aside = (t[0].flatten()[o.cells.long()] for t in (shown.known, shown.depth, aside))
-        there = (known >= 0.5) & ((o.depth - depth).abs() <= tolerance * o.depth) & (aside <= CENTRED)
-        kept.append(o.where(~there & ~looked_through(before, o.points, tolerance)))
-    return tuple(kept)
+        if len(o) and not bool((o.points.abs() < FARTHEST).all()):
+            raise ValueError(
+                f"frame {o.frame} brings points that are NaN, infinite or beyond {FARTHEST:g} world units; check "
+                "its depth and its camera"
+            )
 
 
-def looked_through(memory: SpatialMemory, points: Tensor, tolerance: float = SURFACE) -> Tensor:
-    """Which points (N, 3) stand where a given picture (chunk -1) saw past them to a surface behind: (N,) bool.
+def check_features(observation: Observation, kind: str, channels: int, codec: str) -> None:
+    """Refuse an observation that a memory of this kind cannot hold.
 
-    A picture that was given is evidence, a frame that was made is not. Its own surfaces are never hidden from its own
-    camera by what is estimated later: so the way back ends at what was seen at first. Only cells that the picture
-    still holds in memory count; by ``tolerance`` (relative) a point may stand in front of them.
+    Raises:
+        ValueError: another number of channels, or another type of feature.
     """
-    blocked = torch.zeros(len(points), dtype=torch.bool)
-    planar = points.T.contiguous()
-    for o in memory.observations:
-        if o.chunk >= 0:
-            continue
-        h, w = o.camera.height, o.camera.width
-        behind = torch.full((h * w + 1,), -torch.inf)  # no surface; the last entry takes what falls outside
-        behind[o.cells.long()] = o.depth
-        u, v, z = project_planar(planar, o.camera)
-        blocked |= z < behind[flat_cells(u, v, z, h, w)] * (1 - tolerance)
-    return blocked
+    found = observation.features
+    if found.shape[1] != channels or found.dtype != FEATURES[kind]:
+        raise ValueError(
+            f"an observation of frame {observation.frame} has {found.shape[1]} channels of {found.dtype}, the memory "
+            f"holds {channels} of {FEATURES[kind]}; it comes from another codec than {codec!r}, or of another kind"
+        )
+
+
+def _before(observation: Observation, chunk: int) -> Observation:
+    """An observation without what happened to it after ``chunk``."""
+    for name in ("doubted", "retired"):
+        stamps = getattr(observation, name)
+        later = (stamps > chunk) & (stamps != NEVER)
+        if bool(later.any()):
+            observation = observation.marked(name, later, NEVER)
+            if bool((getattr(observation, name) == NEVER).all()):
+                once: dict[str, Any] = {name: torch.tensor(NEVER, dtype=torch.int16)}  # one value stands for all again
+                observation = replace(observation, **once)
+    return observation

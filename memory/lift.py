@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import adaptive_max_pool2d
+from torch.nn.functional import adaptive_avg_pool2d, adaptive_max_pool2d
 
 from .camera import unproject
-from .cloud import Observation
 from .geometry import Geometry
+from .normals import encode_normals, normals_of
+from .observation import Observation
 from .shapes import sizes
 from .voxels import voxel_keys
 
@@ -128,7 +129,8 @@ def lift_latents(
 ) -> tuple[Observation, ...]:
     """Lift every static, confident latent cell to its depth.
 
-    A cell is kept only if no dynamic or sky pixel touches it.
+    A cell is kept only if no dynamic or sky pixel touches it. Its confidence is the mean over its pixels, times the
+    cosine at which the surface is seen.
 
     Args:
         latents: (C, V, h, w) in model space.
@@ -145,6 +147,10 @@ def lift_latents(
     excluded = adaptive_max_pool2d((~geometry.keep).float()[:, None], (h, w))[:, 0] > 0
     cameras = geometry.cameras.resized(h, w)
     points, keep = unproject(depth, cameras), known & ~excluded
+    normals, cosine = normals_of(torch.where(known, depth, 0.0), cameras)
+    sure = adaptive_avg_pool2d(torch.where(usable, geometry.confidence, 0.0)[:, None], (h, w))[:, 0]
+    share = adaptive_avg_pool2d(usable.float()[:, None], (h, w))[:, 0]
+    codes, weights = encode_normals(normals), as_bytes(sure / share.clamp(min=1e-6) * cosine)
     lifted = []
     for view, frame in enumerate(frames):
         cells = keep[view].flatten().nonzero()[:, 0]
@@ -153,10 +159,11 @@ def lift_latents(
                 points=points[view].reshape(-1, 3)[cells],
                 features=latents[:, view].flatten(1).T[cells].half(),
                 cells=cells.int(),
-                depth=depth[view].flatten()[cells],
                 camera=cameras[view],
                 frame=frame,
                 chunk=chunk,
+                confidence=weights[view].flatten()[cells],
+                normals=codes[view].flatten(0, 1)[cells],
             )
         )
     return tuple(lifted)
@@ -168,6 +175,7 @@ def lift_pixels(
     """Lift every static, confident pixel, then thin each view to one point a voxel.
 
     A voxel keeps the pixel nearest to the mean of its points, with its place and cell, and the mean of their colours.
+    A pixel is so small that its depth alone tells surfaces apart: it keeps no normal, and so 20 bytes.
 
     Args:
         images: (V, 3, H, W) in [0, 1], on the geometry's grid.
@@ -184,29 +192,35 @@ def lift_pixels(
         raise ValueError(f"voxel is {voxel}, expected a positive side in world units, or None to keep every pixel")
     keep = geometry.known & geometry.keep & (geometry.confidence >= CONFIDENT)
     points = unproject(torch.where(keep, geometry.depth, 1.0), geometry.cameras)
+    weights = as_bytes(geometry.confidence * normals_of(torch.where(keep, geometry.depth, 0.0), geometry.cameras)[1])
     lifted = []
     for view, frame in enumerate(frames):
         cells = keep[view].flatten().nonzero()[:, 0]
         place, colours = points[view].reshape(-1, 3)[cells], images[view].flatten(1).T[cells]
         if voxel is not None:
-            chosen, colours = _thin(place, colours, voxel)
+            chosen, colours = thinned(place, colours, voxel)
             place, cells = place[chosen], cells[chosen]
         lifted.append(
             Observation(
                 points=place,
-                features=colours.half(),
+                features=as_bytes(colours),
                 cells=cells.int(),
-                depth=geometry.depth[view].flatten()[cells],
                 camera=geometry.cameras[view],
                 frame=frame,
                 chunk=chunk,
                 voxel=voxel or 0.0,
+                confidence=weights[view].flatten()[cells],
             )
         )
     return tuple(lifted)
 
 
-def _thin(points: Tensor, colours: Tensor, voxel: float) -> tuple[Tensor, Tensor]:
+def as_bytes(values: Tensor) -> Tensor:
+    """Values in [0, 1] as bytes, rounded to the nearest of 256 steps."""
+    return (values.clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def thinned(points: Tensor, colours: Tensor, voxel: float) -> tuple[Tensor, Tensor]:
     """The point nearest to the mean of each voxel, in ascending order, and the mean colour beside it."""
     keys, group = voxel_keys(points, voxel).unique(return_inverse=True)
     count = torch.bincount(group, minlength=len(keys))

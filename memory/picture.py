@@ -95,7 +95,7 @@ def _dots(path: CameraPath, memory: SpatialMemory | None) -> tuple[np.ndarray, n
     points = memory.points[::step].double().numpy()
     colours = np.broadcast_to(np.array([150.0, 160.0, 180.0]), points.shape)
     if memory.kind == "rgb":
-        colours = memory.features[::step].float().clamp(0, 1).numpy() * 255
+        colours = memory.features[::step].float().numpy()
     return points / (memory.scene_unit if path.units == "scene" else 1.0), colours
 
 

@@ -1,7 +1,8 @@
-"""Which past frames see what the next ones will: voxels, overlap, and two ways to choose references.
+"""Which past frames see what the next ones will: overlap, and two ways to choose references.
 
-A view's voxels are those of the memory's points that it sees past a z-test. Overlap is the IoU of two such sets.
-``algorithm1`` is the paper's (Spatia, supplement, Algorithm 1); ``set_cover`` is greedy over what is still uncovered.
+A view's voxels are those of the memory that it sees (``memory/sight.py``), as sorted keys. Overlap is the IoU of two
+such sets. ``algorithm1`` is the paper's (Spatia, supplement, Algorithm 1); ``set_cover`` is greedy over what is still
+uncovered.
 """
 
 from collections.abc import Sequence
@@ -10,25 +11,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .camera import Cameras, project_planar
-from .cloud import SpatialMemory
+from .libraries import import_open3d
 from .shapes import sizes
-from .splat import render_depth
-from .voxels import voxel_keys
 
 THRESHOLD = 0.04  # IoU below which two views share nothing worth a reference
-BEHIND = 0.1  # relative: a point this much farther than the surface in its cell is hidden
 
 
 @dataclass(frozen=True, eq=False)
 class References:
-    """The frames chosen for one chunk, in the order of the target views that they serve."""
+    """The frames chosen for one chunk: the pinned ones, then in the order of the target views that they serve."""
 
     frames: tuple[int, ...]  # pixel frame of each of the K chosen
     latents: Tensor  # (C, K, h, w) single-frame codes in model space
     scores: Tensor  # (K,) best IoU with any target view
     coverage: Tensor  # (K, T) share of each target view's voxels that the reference sees
-    considered: tuple[dict, ...]  # one row a candidate: frame, score, chosen, why
+    considered: tuple[dict, ...]  # one row a candidate: frame, score, coverage of each target view, chosen, why
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -38,35 +35,30 @@ class References:
         return sum(t.numel() * t.element_size() for t in (self.latents, self.scores, self.coverage))
 
 
-def visible_voxels(memory: SpatialMemory, cameras: Cameras, voxel: float) -> list[Tensor]:
-    """The voxels of side ``voxel`` (world units) that each camera (V,) sees: V sorted tensors of unique int64 keys.
-
-    A point is seen where it falls into the image no more than ``BEHIND`` behind the memory's own surface there.
-    """
-    points = memory.points
-    keys, planar = voxel_keys(points, voxel), points.T.contiguous()
-    surface, _ = render_depth(memory, cameras)
-    seen = []
-    for view in range(len(cameras)):
-        u, v, z = project_planar(planar, cameras[view])
-        inside = (z > 0) & (z < torch.inf) & (u >= 0) & (u < cameras.width) & (v >= 0) & (v < cameras.height)
-        index = inside.nonzero()[:, 0]
-        front = surface[view].flatten()[(v[index].floor() * cameras.width + u[index].floor()).long()]
-        # a point that covers no pixel centre has no surface over it
-        unhidden = (front == 0) | (z[index] <= front * (1 + BEHIND))
-        seen.append(keys[index[unhidden]].unique())
-    return seen
-
-
 def overlap_matrix(targets: Sequence[Tensor], candidates: Sequence[Tensor]) -> Tensor:
     """IoU (T, V) of sets of sorted unique keys; 0 where both are empty."""
-    shared = _shared(targets, candidates)
-    t = torch.tensor([len(keys) for keys in targets])[:, None]
-    c = torch.tensor([len(keys) for keys in candidates])[None]
+    shared = shared_keys(targets, candidates)
+    t, c = counts(targets)[:, None], counts(candidates)[None]
     return shared / (t + c - shared).clamp(min=1)
 
 
-def algorithm1(iou: Tensor, k: int, threshold: float = THRESHOLD) -> list[int]:
+def coverage_matrix(targets: Sequence[Tensor], candidates: Sequence[Tensor]) -> Tensor:
+    """The share of each target's keys that each candidate has: (T, V), 0 where the target is empty."""
+    return shared_keys(targets, candidates) / counts(targets)[:, None].clamp(min=1)
+
+
+def shared_keys(targets: Sequence[Tensor], candidates: Sequence[Tensor]) -> Tensor:
+    """How many keys each target shares with each candidate: (T, V) float32, whole numbers."""
+    every = torch.cat([torch.empty(0, dtype=torch.int64), *targets]).unique()
+    return _rows(targets, every) @ _rows(candidates, every).T  # sums of 0 and 1: exact in any order below 2^24
+
+
+def counts(sets: Sequence[Tensor]) -> Tensor:
+    """How many keys each set has: (V,) float32."""
+    return torch.tensor([float(len(keys)) for keys in sets])
+
+
+def algorithm1(iou: Tensor, k: int, threshold: float = THRESHOLD, pinned: Sequence[int] = ()) -> list[int]:
     """For each target view in turn the candidate of largest overlap, if above ``threshold``; ``k`` of them at most.
 
     Algorithm 1 of the Spatia supplement with its two misprints corrected: a target that nothing overlaps is passed over
@@ -74,14 +66,15 @@ def algorithm1(iou: Tensor, k: int, threshold: float = THRESHOLD) -> list[int]:
 
     Args:
         iou: (T, V) overlap of the sampled target views with the candidates.
+        pinned: candidates that are taken first and count among the ``k``.
 
     Returns:
-        Indices of candidates, in target order.
+        Indices of candidates: the pinned ones, then in target order.
     """
     _, candidates = sizes("T V", iou=iou)
-    chosen: list[int] = []
+    chosen = list(pinned)
     for row in iou if candidates else ():
-        if len(chosen) == k:
+        if len(chosen) >= k:
             break
         best = int(row.argmax())
         if row[best] <= threshold or best in chosen:
@@ -91,7 +84,11 @@ def algorithm1(iou: Tensor, k: int, threshold: float = THRESHOLD) -> list[int]:
 
 
 def set_cover(
-    targets: Sequence[Tensor], candidates: Sequence[Tensor], k: int, threshold: float = THRESHOLD
+    targets: Sequence[Tensor],
+    candidates: Sequence[Tensor],
+    k: int,
+    threshold: float = THRESHOLD,
+    pinned: Sequence[int] = (),
 ) -> list[int]:
     """Greedy cover: again and again the candidate that shows most of what no chosen one shows, at most ``k``.
 
@@ -99,24 +96,50 @@ def set_cover(
     every view is at most ``threshold`` are left out; it stops when nothing is gained.
 
     Returns:
-        Indices of candidates, in the order of the target view that each overlaps most.
+        Indices of candidates: the pinned ones, then in the order of the target view that each overlaps most.
     """
-    if not (targets and candidates):
-        return []
     iou = overlap_matrix(targets, candidates)
-    eligible = set((iou.amax(0) > threshold).nonzero()[:, 0].tolist())
-    uncovered = list(targets)
-    chosen: list[int] = []
-    share = torch.tensor([1.0 / (len(targets) * max(1, len(keys))) for keys in targets])  # (T,) weight of one voxel
-    while eligible and len(chosen) < k:
-        gain = (share[:, None] * _shared(uncovered, candidates)).sum(0)  # (V,)
-        best = max(sorted(eligible), key=lambda candidate: gain[candidate].item())
-        if gain[best] <= 0:
+    taken, _ = greedy(targets, candidates, iou, k, threshold, pinned)
+    return in_target_order([c for c, _ in taken], iou, pinned)
+
+
+def in_target_order(chosen: Sequence[int], iou: Tensor, pinned: Sequence[int] = ()) -> list[int]:
+    """The pinned candidates, then the others in the order of the target view that each overlaps most."""
+    others = [c for c in chosen if c not in pinned]
+    return [*pinned, *sorted(others, key=lambda candidate: (int(iou[:, candidate].argmax()), candidate))]
+
+
+def greedy(
+    targets: Sequence[Tensor],
+    candidates: Sequence[Tensor],
+    iou: Tensor,  # (T, V)
+    k: int,
+    threshold: float,
+    pinned: Sequence[int] = (),
+) -> tuple[list[tuple[int, float]], Tensor]:
+    """What ``set_cover`` takes, in the order in which it does.
+
+    Returns:
+        each with what it gains, and what each candidate would still gain (V,): mean shares of the target views.
+    """
+    if not iou.numel():
+        return [(candidate, 0.0) for candidate in pinned], torch.zeros(len(candidates))
+    every = torch.cat(list(targets)).unique()
+    uncovered, shown = _rows(targets, every), _rows(candidates, every)  # (T, U), (V, U) of 0 and 1
+    share = 1 / (len(targets) * counts(targets).clamp(min=1))  # (T,) weight of one voxel
+    taken: list[tuple[int, float]] = []
+    able = iou.amax(0) > threshold  # (V,)
+    gain = share @ (uncovered @ shown.T)  # (V,)
+    while len(taken) < k:
+        free = torch.where(able, gain, 0.0)
+        best = pinned[len(taken)] if len(taken) < len(pinned) else int(free.argmax())
+        if len(taken) >= len(pinned) and free[best] <= 0:
             break
-        uncovered = [keys[~torch.isin(keys, candidates[best])] for keys in uncovered]
-        chosen.append(best)
-        eligible.remove(best)
-    return sorted(chosen, key=lambda candidate: (int(iou[:, candidate].argmax()), candidate))
+        taken.append((best, gain[best].item()))
+        able = able & (torch.arange(len(able)) != best)
+        uncovered = uncovered * (1 - shown[best])
+        gain = share @ (uncovered @ shown.T)
+    return taken, gain
 
 
 def refine_registration(source: Tensor, target: Tensor, initial: Tensor, max_distance: float) -> tuple[Tensor, float]:
@@ -140,26 +163,19 @@ def refine_registration(source: Tensor, target: Tensor, initial: Tensor, max_dis
         raise ValueError(f"source has {n} points, target {m}: expected some in each, all finite, and a finite guess")
     if not max_distance > 0:
         raise ValueError(f"max_distance is {max_distance}, expected a positive distance in world units")
-    try:
-        import open3d as o3d
-    except ImportError as error:
-        raise ImportError(
-            f"ICP needs open3d, which cannot be imported here ({error}); install what it names"
-        ) from error
-
+    o3d = import_open3d()
     clouds = [o3d.geometry.PointCloud(o3d.utility.Vector3dVector(p.double().numpy())) for p in (source, target)]
     result = o3d.pipelines.registration.registration_icp(*clouds, max_distance, initial.double().numpy())
     return torch.from_numpy(result.transformation.copy()).float(), float(result.fitness)
 
 
-def _shared(targets: Sequence[Tensor], candidates: Sequence[Tensor]) -> Tensor:
-    """How many keys each target shares with each candidate: (T, V) int64."""
-    counts = torch.tensor([len(keys) for keys in candidates], dtype=torch.int64)
-    keys = torch.cat([torch.empty(0, dtype=torch.int64), *candidates])
-    owner = torch.repeat_interleave(torch.arange(len(candidates)), counts)
-    shared = torch.zeros(len(targets), len(candidates), dtype=torch.int64)
-    for row, target in enumerate(targets):
-        if len(target):
-            place = torch.searchsorted(target, keys).clamp(max=len(target) - 1)
-            shared[row] = torch.bincount(owner[target[place] == keys], minlength=len(candidates))
-    return shared
+def _rows(sets: Sequence[Tensor], every: Tensor) -> Tensor:
+    """Which of the keys ``every`` (U,), sorted, each set has: (V, U) float32 of 0 and 1."""
+    rows = torch.zeros(len(sets), len(every))
+    if sets and len(every):
+        keys = torch.cat(list(sets))
+        owner = torch.repeat_interleave(torch.arange(len(sets)), torch.tensor([len(s) for s in sets]))
+        place = torch.searchsorted(every, keys).clamp(max=len(every) - 1)
+        here = every[place] == keys
+        rows.view(-1)[(owner * len(every) + place)[here]] = 1.0
+    return rows

@@ -4,29 +4,20 @@ Three readouts. ``splat_nearest``: one point, one cell, the nearest wins. ``spla
 on the frontmost surface the one nearest to the cell's middle wins (latent clouds). ``splat_discs``: soft discs, the
 nearest five composited front to back over black (RGB clouds).
 
-The nearest is a minimum over 64-bit keys, (depth, seniority): no order of writes enters, so the same points give the
-same bits in any order and on any number of threads. Ties in depth go to the smaller (chunk, frame, cell).
+The nearest is a minimum: no order of writes enters, so the same points give the same bits in any order and on any
+number of threads. Ties in depth go to the smaller (chunk, frame, cell). A view touches only what it may see.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from .camera import Cameras, flat_cells, project_planar
-from .discs import (
-    BLOCK,
-    EMPTY,
-    RANKS,
-    SURFACE,
-    Radius,
-    depth_keys,
-    discs_of,
-    nearest_discs,
-    representatives,
-    surface_depth,
-)
+from .camera import Cameras, project_planar
+from .discs import EMPTY, SURFACE, Radius, discs_of, nearest_discs, representatives, surface_depth
+from .front import Front, front, visible
 
 if TYPE_CHECKING:
     from .cloud import SpatialMemory
@@ -65,29 +56,8 @@ def fixed(radius: float = 3.52, short_side: int = 704) -> Radius:
 
 def splat_nearest(memory: "SpatialMemory", cameras: Cameras) -> Readout:
     """One point, one cell (floor(u), floor(v)), nearest wins. ``cameras``: (V,) on the grid to read."""
-    planar, order = _by_seniority(memory)
-    best = _nearest_keys(planar, cameras)
-    winner = torch.where(best != EMPTY, best & RANKS, -1)
-    if order is not None:
-        winner = torch.where(winner >= 0, order[winner], -1)
-    return _told(memory, cameras, _front(best), winner)
-
-
-def _nearest_keys(planar: Tensor, cameras: Cameras) -> Tensor:
-    """The key (depth, rank) of the nearest point (3, N) in each cell: (V, h, w), EMPTY at holes."""
-    h, w = cameras.height, cameras.width
-    best = torch.full((len(cameras), h * w + 1), EMPTY)  # the last entry takes what falls outside
-    for view in range(len(cameras)):
-        for start in range(0, planar.shape[1], BLOCK):
-            u, v, z = project_planar(planar[:, start : start + BLOCK], cameras[view])
-            cell = flat_cells(u, v, z, h, w)
-            best[view].scatter_reduce_(0, cell, depth_keys(z, start), "amin")
-    return best[:, :-1].reshape(-1, h, w)
-
-
-def _front(keys: Tensor) -> Tensor:
-    """The depth that keys hold, 0 at holes."""
-    return torch.where(keys != EMPTY, (keys >> 32).int().view(torch.float32), 0.0)
+    found = front(memory.drawn, cameras)
+    return _told(memory, cameras, found, _first(found, cameras, _rank(memory, found.point)))
 
 
 def splat_centred(memory: "SpatialMemory", cameras: Cameras, tolerance: float = SURFACE) -> Readout:
@@ -97,41 +67,50 @@ def splat_centred(memory: "SpatialMemory", cameras: Cameras, tolerance: float = 
     written. Of the points on the frontmost surface the one nearest to the cell's middle is taken, in steps of a tenth
     of a cell; within a step the oldest. So a camera that returns reads what it wrote. ``cameras``: (V,).
     """
-    h, w = cameras.height, cameras.width
-    planar, order = _by_seniority(memory)
-    front = _front(_nearest_keys(planar, cameras))
-    limit = torch.cat([front.flatten(1) * (1 + tolerance), torch.zeros(len(cameras), 1)], dim=1)  # 0: nothing fits
-    best = torch.full((len(cameras), h * w + 1), EMPTY)
-    depth = torch.zeros(len(cameras), h * w)
+    found = front(memory.drawn, cameras, tolerance)
+    aside = torch.empty(len(found.point))
+    places = memory.places(found.point)
     for view in range(len(cameras)):
-        for start in range(0, planar.shape[1], BLOCK):
-            u, v, z = project_planar(planar[:, start : start + BLOCK], cameras[view])
-            cell = flat_cells(u, v, z, h, w)
-            cell = torch.where(z <= limit[view][cell], cell, h * w)
-            aside = ((u - u.floor() - 0.5) ** 2 + (v - v.floor() - 0.5) ** 2).sqrt()
-            key = ((aside * STEPS).long() << 32) | torch.arange(start, start + len(z))
-            best[view].scatter_reduce_(0, cell, torch.where(cell < h * w, key, EMPTY), "amin")
-    known = front > 0
-    winner = torch.where(known, best[:, :-1].reshape(-1, h, w) & RANKS, -1)
-    for view in range(len(cameras)):
-        here = known[view]
-        depth[view, here.flatten()] = project_planar(planar[:, winner[view][here]], cameras[view])[2]
-    if order is not None:
-        winner[known] = order[winner[known]]
-    return _told(memory, cameras, depth.view(-1, h, w), winner)
+        here = (found.view == view).nonzero()[:, 0]
+        u, v, _ = project_planar(places[:, here], cameras[view])
+        aside[here] = ((u - u.floor() - 0.5) ** 2 + (v - v.floor() - 0.5) ** 2).sqrt()
+    key = ((aside * STEPS).long() << 32) | _rank(memory, found.point)
+    return _told(memory, cameras, found, _first(found, cameras, key))
 
 
-def _told(memory: "SpatialMemory", cameras: Cameras, depth: Tensor, winner: Tensor) -> Readout:
-    """What the winning points (V, h, w), -1 at holes, say, and where in their cells they lie."""
-    known = winner >= 0
-    features = torch.zeros(*known.shape, memory.channels)
-    features[known] = memory.gather(winner[known]).float()
-    points = memory.points
+def _rank(memory: "SpatialMemory", point: Tensor) -> Tensor:
+    """Who of several points is asked first: the smaller (chunk, frame, cell)."""
+    return point if memory.rank is None else memory.rank[point]
+
+
+def _first(found: Front, cameras: Cameras, key: Tensor) -> Tensor:
+    """In each cell that of the points found whose key is least: (V, h, w) indices into ``found``, -1 at holes."""
+    size = cameras.height * cameras.width
+    place = found.view * size + found.cell
+    least = torch.full((len(cameras) * size,), EMPTY, device=key.device).scatter_reduce_(0, place, key, "amin")
+    wins = (key == least[place]).nonzero()[:, 0]  # one a cell: keys differ
+    chosen = torch.full_like(least, -1)
+    chosen[place[wins]] = wins
+    return chosen.view(-1, cameras.height, cameras.width)
+
+
+def _told(memory: "SpatialMemory", cameras: Cameras, found: Front, chosen: Tensor) -> Readout:
+    """What the chosen of the points found (V, h, w), -1 at holes, say, and where in their cells they lie."""
+    known = chosen >= 0
+    here = chosen[known]
+    winner = torch.full_like(chosen, -1)
+    winner[known] = found.point[here]
+    depth = torch.zeros(known.shape, device=known.device)
+    depth[known] = found.z[here]
+    features = torch.zeros(*known.shape, memory.channels, device=known.device)
+    features[known] = memory.gather(winner[known])
+    places = torch.zeros(3, *known.shape)
+    places[:, known] = memory.places(winner[known])
     rows, columns = torch.meshgrid(torch.arange(cameras.height) + 0.5, torch.arange(cameras.width) + 0.5, indexing="ij")
     offset = torch.zeros(len(cameras), 2, cameras.height, cameras.width)
     for view in range(len(cameras)):
         here = known[view]
-        u, v, _ = project_planar(points[winner[view][here]].T.contiguous(), cameras[view])
+        u, v, _ = project_planar(places[:, view, here], cameras[view])
         offset[view, :, here] = torch.stack([u - columns[here], v - rows[here]])
     return Readout(features.permute(0, 3, 1, 2).contiguous(), depth, known.float(), winner, offset)
 
@@ -142,10 +121,6 @@ def splat_discs(memory: "SpatialMemory", cameras: Cameras, radius: Radius = adap
     ``known`` is soft: 1 - the transmittance that is left. Features stay multiplied by it, black behind.
     """
     h, w = cameras.height, cameras.width
-    planar, order = _by_seniority(memory)
-    spacing, features = memory.spacing, memory.features.float()
-    if order is not None:
-        spacing, features = spacing[order], features[order]
     read = Readout(
         torch.zeros(len(cameras), memory.channels, h, w),
         torch.zeros(len(cameras), h, w),
@@ -153,18 +128,21 @@ def splat_discs(memory: "SpatialMemory", cameras: Cameras, radius: Radius = adap
         torch.full((len(cameras), h, w), -1),
         torch.zeros(len(cameras), 2, h, w),
     )
-    for view in range(len(cameras)):
+    for view, (planar, spacing, index) in enumerate(_visible(memory, cameras, radius)):
         layers = nearest_discs(discs_of(planar, spacing, cameras[view], radius), NEAREST)
+        drawn = layers.winner >= 0
+        features = torch.zeros(*layers.winner.shape, memory.channels)
+        features[drawn] = memory.gather(index[layers.winner[drawn]])
         clear = torch.ones(h * w)
-        for winner, alpha in zip(layers.winner, layers.alpha):
-            here = (winner >= 0).nonzero()[:, 0]
+        for layer, alpha in enumerate(layers.alpha):
+            here = drawn[layer].nonzero()[:, 0]
             share = clear[here] * alpha[here]
-            read.features[view].view(-1, h * w)[:, here] += (share[:, None] * features[winner[here]]).T
+            read.features[view].view(-1, h * w)[:, here] += (share[:, None] * features[layer, here]).T
             clear[here] -= share
         read.depth[view] = layers.depth[0].view(h, w)
         read.known[view] = (1 - clear).view(h, w)
-        front = layers.winner[0]
-        read.winner[view] = (front if order is None else torch.where(front >= 0, order[front], -1)).view(h, w)
+        front_winner = layers.winner[0]
+        read.winner[view][drawn[0].view(h, w)] = index[front_winner[drawn[0]]]
     return read
 
 
@@ -179,18 +157,21 @@ def render_depth(memory: "SpatialMemory", cameras: Cameras) -> tuple[Tensor, Ten
     Returns:
         depth (V, H, W), 0 where unknown, and known (V, H, W) bool.
     """
-    planar, order = _by_seniority(memory)
-    spacing = memory.spacing if order is None else memory.spacing[order]
     depth = torch.zeros(len(cameras), cameras.height, cameras.width)
-    for view in range(len(cameras)):
+    for view, (planar, spacing, _) in enumerate(_visible(memory, cameras, FOOTPRINT)):
         picked = representatives(planar, spacing, cameras[view], FOOTPRINT)
         discs = discs_of(planar[:, picked], spacing[picked], cameras[view], FOOTPRINT)
         depth[view] = surface_depth(discs).view(cameras.height, cameras.width)
     return depth, depth > 0
 
 
-def _by_seniority(memory: "SpatialMemory") -> tuple[Tensor, Tensor | None]:
-    """Points as (3, M) rows ordered by (chunk, frame, cell), and that order (None where the memory is in it)."""
-    order = memory.seniority()
-    points = memory.points if order is None else memory.points[order]
-    return points.T.contiguous(), order
+def _visible(memory: "SpatialMemory", cameras: Cameras, radius: Radius) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """For each view the points whose discs it may see, eldest first: planar (3, n), spacing (n,), index (n,)."""
+    widest = radius(torch.tensor([torch.inf]), min(cameras.height, cameras.width)).item()
+    margin = widest if widest < torch.inf else float(max(cameras.height, cameras.width))
+    spacing = memory.spacing
+    for planar, index in visible(memory.drawn, cameras, margin):
+        if memory.rank is not None:
+            order = torch.argsort(memory.rank[index])
+            planar, index = planar[:, order].contiguous(), index[order]
+        yield planar, spacing[index], index

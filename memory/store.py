@@ -5,24 +5,25 @@ leaves the old file whole. It is read with plain reads into fresh tensors, never
 content is in use. Every size is checked against the file before anything is allocated.
 """
 
+import glob
 import json
 import math
 import os
+import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeGuard
 
 import torch
 from torch import Tensor
 
-from .camera import Cameras, check_cameras
-from .cloud import Observation, SpatialMemory
-
 FORMAT = "spatial-memory-world"
-VERSION = 1
+VERSION = 2  # 1: one set of tensors an observation, no stamps, no edits; still read
 MAX_HEADER = 32 * 1024 * 1024  # bytes
+JUST_NOW = 5.0  # seconds: a temporary file this young may not be locked yet
 
 DTYPES = {
     "F64": torch.float64,
@@ -39,8 +40,28 @@ DTYPES = {
 CODES = {dtype: code for code, dtype in DTYPES.items()}
 
 
-def save_tensors(path: str | os.PathLike, tensors: Mapping[str, Tensor], header: dict) -> None:
-    """Write a world file: named tensors of any shape and a JSON header.
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Tensors that are written behind one another as one, and never joined in memory. At least one."""
+
+    parts: tuple[Tensor, ...]  # all (n_i, ...) of one dtype and one shape but for n_i
+
+    def __post_init__(self) -> None:
+        kinds = {(part.dtype, part.shape[1:]) for part in self.parts}
+        if len(kinds) != 1:
+            raise ValueError(f"rows of one tensor are of {len(kinds)} types: {sorted(map(str, kinds))}; expected one")
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.parts[0].dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (sum(len(part) for part in self.parts), *self.parts[0].shape[1:])
+
+
+def save_tensors(path: str | os.PathLike, tensors: Mapping[str, Tensor | Rows], header: dict) -> None:
+    """Write a world file: named tensors of any shape and a JSON header, tensor by tensor.
 
     Raises:
         ValueError: a dtype that world files do not hold, or a header that is no JSON or holds NaN.
@@ -55,12 +76,12 @@ def save_tensors(path: str | os.PathLike, tensors: Mapping[str, Tensor], header:
     except TypeError as error:
         raise ValueError(f"the header of {path.name} is no JSON: {error}") from error
     # the widest types first, so that every tensor starts at a multiple of its item size
-    names = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
+    names = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))
     table: dict[str, dict] = {"__metadata__": {"format": FORMAT, "version": str(VERSION), "header": text}}
     end = 0
     for name in names:
         tensor = tensors[name]
-        begin, end = end, end + tensor.numel() * tensor.element_size()
+        begin, end = end, end + math.prod(tensor.shape) * tensor.dtype.itemsize
         table[name] = {"dtype": CODES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [begin, end]}
     head = json.dumps(table, separators=(",", ":")).encode()
     head += b" " * (-len(head) % 8)
@@ -70,21 +91,56 @@ def save_tensors(path: str | os.PathLike, tensors: Mapping[str, Tensor], header:
         file.write(len(head).to_bytes(8, "little"))
         file.write(head)
         for name in names:
-            file.write(_bytes(tensors[name].detach().cpu().contiguous()))
+            tensor = tensors[name]
+            for part in tensor.parts if isinstance(tensor, Rows) else (tensor,):
+                file.write(_bytes(part.detach().cpu().contiguous()))
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A new file that takes the place of ``path`` once it is complete and on disk, and leaves no trace if it fails."""
+    """A new file that takes the place of ``path`` once it is complete and on disk, and leaves no trace if it fails.
+
+    What a killed process left behind goes with the next save: nobody holds the lock on it any more.
+    """
+    _sweep(path)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         with open(temporary, "xb") as file:
+            _lock(file)
             yield file
             file.flush()
             os.fsync(file.fileno())
+            os.utime(temporary)  # just now: from here to its new name nothing is locked
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sweep(path: Path) -> None:
+    """Remove the temporary files of ``path`` whose writers are dead."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.{'[0-9a-f]' * 32}.tmp"):
+        with suppress(OSError):  # another process writes it, or was faster
+            old = time.time() - left.stat().st_mtime > JUST_NOW
+            with open(left, "rb") as file:
+                dead = old and _lock(file)
+            if dead:
+                left.unlink()
+
+
+def _lock(file: BinaryIO) -> bool:
+    """Hold a file until it is closed or the process dies; False if somebody else does.
+
+    Without ``fcntl`` (Windows) nothing needs to be held: a file that is open there cannot be removed.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def load_tensors(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict]:
@@ -114,85 +170,10 @@ def load_tensors(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict]:
     return tensors, header
 
 
-def memory_to_tensors(memory: SpatialMemory, prefix: str) -> tuple[dict[str, Tensor], dict]:
-    """A memory as named tensors, each name starting with ``prefix``, and what of it is no tensor, as JSON."""
-    tensors: dict[str, Tensor] = {}
-    for i, o in enumerate(memory.observations):
-        parts = {"points": o.points, "features": o.features, "cells": o.cells, "depth": o.depth}
-        tensors |= {f"{prefix}{i:05d}.{name}": tensor for name, tensor in parts.items()}
-        tensors |= {f"{prefix}{i:05d}.c2w": o.camera.c2w, f"{prefix}{i:05d}.K": o.camera.K}
-    record = {
-        "kind": memory.kind,
-        "codec": memory.codec,
-        "channels": memory.channels,
-        "scene_unit": memory.scene_unit,
-        "metric": memory.metric,
-        "observations": [
-            {"frame": o.frame, "chunk": o.chunk, "voxel": o.voxel, "height": o.camera.height, "width": o.camera.width}
-            for o in memory.observations
-        ],
-    }
-    return tensors, record
-
-
-def memory_from_tensors(tensors: Mapping[str, Tensor], record: dict, prefix: str) -> SpatialMemory:
-    """The inverse of ``memory_to_tensors``, its observations in their order.
-
-    Raises:
-        ValueError: a part is missing, of another shape or dtype, or holds points that are not finite.
-    """
-    memory_kinds = {
-        "kind": str,
-        "codec": str,
-        "channels": int,
-        "scene_unit": float,
-        "metric": bool,
-        "observations": list,
-    }
-    kinds = {"frame": int, "chunk": int, "voxel": float, "height": int, "width": int}
-    _check_record(record, memory_kinds, prefix)
-    observations = []
-    for i, row in enumerate(record["observations"]):
-        where = f"{prefix}{i:05d}."
-        _check_record(row, kinds, where)
-        n, grid = _expect(tensors, where + "points", torch.float32, (None, 3)).shape[0], row["height"] * row["width"]
-        camera = Cameras(
-            _expect(tensors, where + "c2w", torch.float32, (4, 4)),
-            _expect(tensors, where + "K", torch.float32, (3, 3)),
-            row["height"],
-            row["width"],
-        )
-        check_cameras(camera, where + "camera")
-        cells = _expect(tensors, where + "cells", torch.int32, (n,))
-        if not tensors[where + "points"].isfinite().all() or (
-            n and not 0 <= int(cells.min()) <= int(cells.max()) < grid
-        ):
-            raise ValueError(f"{where}points or cells hold values outside the world or the grid; use another copy")
-        observations.append(
-            Observation(
-                points=tensors[where + "points"],
-                features=_expect(tensors, where + "features", torch.float16, (n, record["channels"])),
-                cells=cells,
-                depth=_expect(tensors, where + "depth", torch.float32, (n,)),
-                camera=camera,
-                frame=row["frame"],
-                chunk=row["chunk"],
-                voxel=float(row["voxel"]),
-            )
-        )
-    return SpatialMemory(
-        kind=record["kind"],
-        codec=record["codec"],
-        channels=record["channels"],
-        scene_unit=float(record["scene_unit"]),
-        metric=record["metric"],
-        observations=tuple(observations),
-    )
-
-
 def _bytes(tensor: Tensor) -> memoryview:
     """The raw bytes of a contiguous tensor, shared with it."""
-    return tensor.reshape(-1).view(torch.uint8).numpy().data
+    flat = tensor.as_strided((tensor.numel(),), (1,))  # a single element may have any stride, and then has no view
+    return flat.view(torch.uint8).numpy().data
 
 
 def _read_table(file: BinaryIO, path: Path, size: int) -> tuple[dict, int]:
@@ -204,7 +185,7 @@ def _read_table(file: BinaryIO, path: Path, size: int) -> tuple[dict, int]:
         )
     try:
         table = json.loads(file.read(length).decode())
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also numbers of more digits than Python reads
         raise ValueError(
             f"{path} is no world file: its header is no JSON ({error}); expected a safetensors file"
         ) from error
@@ -223,12 +204,16 @@ def _check_metadata(metadata: object, path: Path) -> dict:
     if int(version) > VERSION:
         raise ValueError(f"{path} has version {version}, this pack reads up to {VERSION}: update the pack")
     try:
-        header = json.loads(metadata.get("header", ""))
-    except (TypeError, json.JSONDecodeError, RecursionError) as error:
+        header = json.loads(metadata.get("header", ""), parse_constant=_refused)
+    except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged: its world header is no JSON ({error}); use another copy") from error
     if not isinstance(header, dict):
         raise ValueError(f"{path} is damaged: its world header is a {type(header).__name__}, expected an object")
     return header
+
+
+def _refused(constant: str) -> float:
+    raise ValueError(f"it holds {constant}")
 
 
 def _check_entry(name: str, entry: object, path: Path) -> tuple[torch.dtype, list[int], tuple[int, int]]:
@@ -238,6 +223,8 @@ def _check_entry(name: str, entry: object, path: Path) -> tuple[torch.dtype, lis
         raise ValueError(f"{path} holds {name} as {code!r}, expected one of {', '.join(DTYPES)}")
     if not _whole(shape) or not _whole(offsets) or len(offsets) != 2 or len(shape) > 16:
         raise ValueError(f"{path} is damaged: {name} has shape {shape!r} and offsets {offsets!r}; use another copy")
+    if math.prod(max(1, size) for size in shape) >= 2**60:  # no bytes, but strides that overflow
+        raise ValueError(f"{path} is damaged: {name} has shape {shape!r}; use another copy")
     dtype = DTYPES[code]
     nbytes = math.prod(shape) * dtype.itemsize
     if offsets[1] - offsets[0] != nbytes:
@@ -258,20 +245,3 @@ def _check_layout(spans: dict[str, tuple[int, int]], available: int, path: Path)
 
 def _whole(values: object) -> TypeGuard[list[int]]:
     return isinstance(values, list) and all(type(x) is int and 0 <= x < 2**48 for x in values)
-
-
-def _check_record(record: object, kinds: dict[str, type], where: str) -> None:
-    for key, kind in kinds.items():
-        value = record.get(key) if isinstance(record, dict) else None
-        if type(value) is not kind and not (kind is float and type(value) is int):
-            raise ValueError(f"{where}{key} is {value!r}, expected {kind.__name__}; the world file is damaged")
-
-
-def _expect(tensors: Mapping[str, Tensor], name: str, dtype: torch.dtype, shape: tuple[int | None, ...]) -> Tensor:
-    tensor = tensors.get(name)
-    if tensor is None:
-        raise ValueError(f"{name} is missing; the world file is damaged")
-    fits = len(tensor.shape) == len(shape) and all(want in (None, got) for want, got in zip(shape, tensor.shape))
-    if tensor.dtype != dtype or not fits:
-        raise ValueError(f"{name} is {tensor.dtype} {tuple(tensor.shape)}, expected {dtype} {shape}")
-    return tensor

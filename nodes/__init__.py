@@ -4,12 +4,16 @@
 def build_extension():
     """The extension that ComfyUI asks for its nodes."""
     from .chunk import DenoiseChunk, RetrieveReferences, WarpMemory
+    from .edit import EditMemory
     from .geometry import EstimateGeometry, SegmentDynamics
+    from .history import MergeMemory, RevertMemory
     from .host import ComfyExtension, offer_examples
     from .loop import ChunkLoopEnd, ChunkLoopStart
     from .memory import InitMemory, UpdateMemory
+    from .memory_info import MemoryInfo
     from .model import LoadWorldModel
     from .path import CameraPath, ExportCameraPath, ImportCameraPath
+    from .preview import PreviewMemory
     from .report import ClosedLoopReport
     from .rollout import Rollout
     from .start import EncodeStartFrame
@@ -36,6 +40,11 @@ def build_extension():
         ClosedLoopReport,
         SaveWorld,
         LoadWorld,
+        EditMemory,
+        RevertMemory,
+        MergeMemory,
+        MemoryInfo,
+        PreviewMemory,
     ]
 
     class SpatialMemoryExtension(ComfyExtension):

@@ -10,6 +10,7 @@ from ..models.sampler import SOLVERS, Sampling, Step
 from ..models.world import WorldModel
 from ..rollout.chunk import denoise_chunk, retrieve
 from ..rollout.control import Warp, blank, warp
+from ..rollout.retrieval import frame_numbers, reference_table
 from .convert import (
     hole_to_socket,
     images_to_socket,
@@ -64,18 +65,40 @@ class RetrieveReferences(io.ComfyNode):
                     round=0.0001,
                     optional=True,
                 ),
+                socket(
+                    io.String,
+                    "pin",
+                    "Numbers of frames that are taken first, with commas between them, such as 0, 48. They count among "
+                    "max_references.",
+                    default="",
+                    optional=True,
+                ),
+                socket(
+                    io.String,
+                    "ban",
+                    "Numbers of frames that are never taken, with commas between them. What was edited since is left "
+                    "out anyway.",
+                    default="",
+                    optional=True,
+                ),
             ],
             outputs=[
                 result(ReferencesSocket, "references", "The chosen frames, their latents, scores and coverage."),
-                result(io.String, "why", "One line for each frame considered: its score, and why it was taken or not."),
+                result(
+                    io.String,
+                    "why",
+                    "One line for each frame considered: its score, how much it covers of each view of the chunk, and "
+                    "why it was taken or not.",
+                ),
             ],
             search_aliases=["reference frames", "retrieval", "overlap"],
         )
 
     @classmethod
-    def execute(cls, world, state, policy="algorithm1", max_references=3, threshold=0.04):
-        references = retrieve(world, state, policy, max_references, threshold)
-        why = "\n".join(f"frame {row['frame']}: {row['score']:.3f}, {row['why']}" for row in references.considered)
+    def execute(cls, world, state, policy="algorithm1", max_references=3, threshold=0.04, pin="", ban=""):
+        pinned, banned = frame_numbers(pin, "pin"), frame_numbers(ban, "ban")
+        references = retrieve(world, state, policy, max_references, threshold, pinned, banned)
+        why = reference_table(references)
         return io.NodeOutput(references, why, ui=ui.PreviewText(why))
 
 

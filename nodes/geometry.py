@@ -10,7 +10,7 @@ from ..memory.splat import render_depth
 from ..models.geometry import Estimate, GeometryProvider, GivenGeometry
 from ..models.masks import given
 from ..models.mini_geometry import MiniGeometry
-from ..rollout.observe import chunk_geometry, detect_moving, fresh_frames, pick_fresh
+from ..rollout.observe import ChunkGeometry, chunk_geometry, detect_moving, fresh_frames, pick_fresh
 from ..rollout.start import start_geometry
 from ..rollout.state import RolloutState
 from .convert import depth_from_socket, grey_to_socket, images_from_socket, selection_from_socket
@@ -53,6 +53,14 @@ def depth_picture(geometry: Geometry) -> torch.Tensor:
     """Inverse depth as grey, near = white, unknown = black: IMAGE (V, H, W, 3)."""
     inverse = torch.where(known_depth(geometry.depth), geometry.scene_unit / geometry.depth, 0.0)
     return grey_to_socket(inverse / 2)
+
+
+def alignment_line(row: dict) -> str:
+    """How the depth of one view was brought into the units of the memory, in one line."""
+    moved = f", scale {row['scale']:.3g}" if row["how"] in ("aligned", "last") else ""
+    agrees = f", {row['inlier_share']:.0%} agree, off by {row['residual']:.1%}" if "inlier_share" in row else ""
+    said = row.get("warning") or row.get("why")
+    return f"{row['how']}{moved}, overlap {row['overlap']:.0%}{agrees}" + (f" ({said})" if said else "")
 
 
 class EstimateGeometry(io.ComfyNode):
@@ -128,7 +136,10 @@ class EstimateGeometry(io.ComfyNode):
         masks = selection_from_socket(dynamic, "dynamic"), selection_from_socket(sky, "sky")
         geometry = geometry_of(state, pictures, estimator, *masks)
         shown = depth_picture(geometry)
-        return io.NodeOutput(geometry, shown, ui=ui.PreviewImage(shown[:1]))
+        face = ui.PreviewImage(shown[:1]).as_dict()
+        if isinstance(geometry, ChunkGeometry):
+            face["text"] = ("\n".join(alignment_line(row) for row in geometry.alignment),)
+        return io.NodeOutput(geometry, shown, ui=face)
 
 
 class SegmentDynamics(io.ComfyNode):

@@ -17,9 +17,9 @@ import folder_paths
 from comfy_execution.graph_utils import GraphBuilder, is_link
 
 try:
-    from comfy_api.v0_0_2 import ComfyExtension, io, ui
+    from comfy_api.v0_0_2 import ComfyExtension, Types, io, ui
 except ImportError:
-    from comfy_api.latest import ComfyExtension, io, ui
+    from comfy_api.latest import ComfyExtension, Types, io, ui
 
 __all__ = [
     "ComfyExtension",
@@ -141,9 +141,22 @@ def user_file(name: str) -> Path:
     for path in candidates:
         if path.is_file():
             return path
+    if not name.endswith("]") and folder_paths.exists_annotated_filepath(name):
+        return Path(folder_paths.get_annotated_filepath(name))  # the built-in runner has several input folders
     raise FileNotFoundError(
         f"{name!r} is neither in {roots[0]} nor in {roots[1]}; put the file there, or mend its name"
     )
+
+
+def point_file_outputs(tooltip: str) -> list:
+    """The output that a host with point cloud nodes has besides a file's name: one, or none."""
+    kind = getattr(io, "File3DPointCloudAny", None)
+    return [result(kind, "points", tooltip)] if kind is not None and hasattr(Types, "File3D") else []
+
+
+def point_file(path: Path) -> list:
+    """The values for ``point_file_outputs``."""
+    return [Types.File3D(str(path), "ply") for _ in point_file_outputs("")]
 
 
 def file_stamp(name: str) -> str:
@@ -155,12 +168,12 @@ def file_stamp(name: str) -> str:
 
 
 def offer_examples() -> None:
-    """Copy the bundled photographs into the host's input folder, so that the templates run as they are loaded.
+    """Copy the bundled photographs, masks and things into the host's input folder, so that the templates run at once.
 
     A file that exists is left alone. A folder that cannot be written is no reason to lose the pack: it is logged.
     """
     folder = Path(folder_paths.get_input_directory())
-    for example in sorted(EXAMPLES.glob("*.png")):
+    for example in sorted(file for kind in ("*.png", "*.ply") for file in EXAMPLES.glob(kind)):
         if folder_paths.exists_annotated_filepath(example.name):
             continue
         target = folder / example.name
@@ -170,4 +183,4 @@ def offer_examples() -> None:
             shutil.copyfile(example, temporary)
             os.replace(temporary, target)
         except OSError as error:
-            logger.warning("The example photograph %s was not copied to %s: %s", example.name, folder, error)
+            logger.warning("The example %s was not copied to %s: %s", example.name, folder, error)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from ..rollout.state import load_state, save_state
+from .colours import cloud_of, decimated
 from .host import (
     MemorySocket,
     PathSocket,
@@ -20,6 +21,7 @@ from .host import (
 from .memory import described
 
 SUFFIX = ".safetensors"
+PREVIEW_POINTS = 20_000  # of the decimated preview in a world file
 
 
 class SaveWorld(io.ComfyNode):
@@ -29,7 +31,7 @@ class SaveWorld(io.ComfyNode):
             "SaveWorld",
             "Save World",
             "Writes the film's state with its memory to the output folder: safetensors, bit-exact, complete or not "
-            "at all. A file of the same name is replaced.",
+            "at all. A file of the same name is replaced; under another name it is a fork.",
             inputs=[
                 socket(State, "state", "The state to save."),
                 socket(PathSocket, "path", "The camera path, to keep it in the file.", optional=True),
@@ -51,7 +53,8 @@ class SaveWorld(io.ComfyNode):
     @classmethod
     def execute(cls, state, filename, path=None):
         name = filename if filename.endswith(SUFFIX) else filename + SUFFIX
-        save_state(output_file(name), state if path is None else replace(state, path=path))
+        preview = None if state.memory is None else decimated(cloud_of(state.memory), PREVIEW_POINTS)
+        save_state(output_file(name), state if path is None else replace(state, path=path), preview)
         return io.NodeOutput(state, name, ui=ui.PreviewText(f"{name}: {state.chunk} chunks, {described(state.memory)}"))
 
 

@@ -1,43 +1,127 @@
-"""Bringing a provider's depth into the memory's units: aligned to what the memory itself renders."""
+"""Bringing a provider's depth into the memory's units: aligned to what the memory itself renders.
+
+What is taken, in this order: depth that agrees already; a fit of scale and shift; the scale that was given with the
+depth; metres over a memory in metres; the last scale and shift that held in this film; and else the depth as it is,
+alone. Metres over metres come first of all, since a fit in every chunk drifts (``docs/log.md``). The record of a view
+says which it was, how well the depth then agrees with the memory, and why it was no fit.
+"""
 
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from ..memory.align import AlignmentError, align_depth, apply_alignment
-from ..memory.camera import known_depth
+from ..memory.align import (
+    LEAST_INLIERS,
+    LEAST_PIXELS,
+    Agreement,
+    Alignment,
+    AlignmentError,
+    agreement,
+    align_depth,
+    apply_alignment,
+)
+from ..memory.camera import Cameras
+from ..memory.normals import normals_of
 
 logger = logging.getLogger(__name__)
 
 AGREES = 0.02  # median relative difference below which depth is left as it is: it is in the memory's units already
+PLENTY = 0.05  # share of a view from which the memory's word against a depth is worth a warning
 
 
-def aligned(depth: Tensor, rendered: Tensor, known: Tensor) -> tuple[Tensor, dict]:
+@dataclass(frozen=True)
+class Way:
+    """One way to bring depth into the memory's units: 1/z' = scale/z + shift."""
+
+    how: str  # what it rests on
+    scale: float = 1.0
+    shift: float = 0.0  # 1 / world units
+
+
+KEPT, METRIC, GIVEN, ALONE = Way("kept"), Way("metric"), Way("given"), Way("alone")
+
+
+def last_good(rows: Sequence[dict]) -> Way:
+    """The latest scale and shift among the records of views, oldest first, that held against the memory; else ALONE."""
+    for row in reversed(rows):
+        if row.get("how") in ("aligned", "kept"):
+            return Way("last", row["scale"], row["shift"])
+    return ALONE
+
+
+def aligned(
+    depth: Tensor,
+    rendered: Tensor,
+    known: Tensor,
+    confidence: Tensor,
+    camera: Cameras,
+    otherwise: Way = ALONE,
+) -> tuple[Tensor, dict]:
     """One view's depth in the units of the memory, and how it was brought there.
 
     Depth that agrees already is left alone, so that exact depth, or depth completed from the render itself, does not
-    drift by a fit in every chunk. Where too little overlaps for a fit it is left alone too, and the record says so.
+    drift by a fit in every chunk. Pixels count by their confidence times the cosine at which the surface is seen.
 
     Args:
         depth: (H, W) z-depth of the provider, 0 = unknown.
         rendered: (H, W) z-depth as the memory shows it.
         known: (H, W) bool, True = rendered, and neither dynamic nor sky.
+        confidence: (H, W) in [0, 1].
+        camera: () of the view, on its H x W grid.
+        otherwise: what to do where too little overlaps, or agrees, for a fit.
 
     Returns:
-        depth (H, W), and the record: ``how`` (``kept``, ``aligned``, ``alone``), ``inlier_share``, scale and shift.
+        depth (H, W), and the record: ``how`` (``kept``, ``aligned``, or that of ``otherwise``), ``scale``, ``shift``,
+        ``overlap`` (the share of the view that was compared), where that is not 0 ``inlier_share`` and ``residual``
+        of the returned depth against the memory, and ``why`` where nothing could be fitted.
     """
-    both = known & known_depth(depth)
-    if not both.any():
-        return depth, {"how": "alone", "why": "the memory shows nothing here"}
-    difference = (depth[both] / rendered[both] - 1).abs()
-    if difference.median() <= AGREES:
-        inliers = (difference <= 2 * AGREES).float().mean().item()
-        return depth, {"how": "kept", "inlier_share": inliers, "scale": 1.0, "shift": 0.0}
+    weights = trust(depth, confidence, camera)
+    found = agreement(depth, rendered, known, weights)
+    if found.pixels >= LEAST_PIXELS and found.residual <= AGREES:
+        return depth, _row(KEPT, found, depth)
+    why = {}
     try:
-        fit = align_depth(depth, rendered, both)
+        fit = align_depth(depth, rendered, known, weights)
+        taken = Way("aligned", fit.scale, fit.shift)
     except AlignmentError as error:
-        logger.info("depth stays as the provider gave it: %s", error)
-        return depth, {"how": "alone", "why": str(error)}
-    moved = torch.where(known_depth(depth), apply_alignment(depth, fit), 0.0)
-    return moved, {"how": "aligned", "inlier_share": fit.inlier_share, "scale": fit.scale, "shift": fit.shift}
+        taken, why = otherwise, {"why": str(error) if found.pixels else "the memory shows nothing here"}
+        logger.info("depth is not fitted, but %s: %s", taken.how, why["why"])
+    moved = _moved(depth, taken)
+    return moved, {**_row(taken, agreement(moved, rendered, known, weights), depth), **why}
+
+
+def compared(depth: Tensor, rendered: Tensor, known: Tensor, confidence: Tensor, camera: Cameras, taken: Way) -> dict:
+    """The record of a view whose depth is taken as it is, whatever the memory says. Arguments as for ``aligned``.
+
+    Where plenty overlaps and hardly any of it agrees, ``warning`` says so.
+    """
+    found = agreement(depth, rendered, known, trust(depth, confidence, camera))
+    row = _row(taken, found, depth)
+    if row["overlap"] >= PLENTY and found.inlier_share < LEAST_INLIERS:
+        row["warning"] = (
+            f"only {found.inlier_share:.0%} of {found.pixels} common pixels agree with what the memory shows (median "
+            f"off by {found.residual:.0%}); the depth's scale or a camera is wrong"
+        )
+        logger.warning("depth is taken as it is, but %s", row["warning"])
+    return row
+
+
+def trust(depth: Tensor, confidence: Tensor, camera: Cameras) -> Tensor:
+    """What each pixel of a view (H, W) counts: its confidence times the cosine at which its surface is seen."""
+    alone = Cameras(camera.c2w[None], camera.K[None], camera.height, camera.width)
+    return confidence * normals_of(depth[None], alone)[1][0]
+
+
+def _moved(depth: Tensor, by: Way) -> Tensor:
+    if (by.scale, by.shift) == (1.0, 0.0):
+        return depth
+    return apply_alignment(depth, Alignment(by.scale, by.shift, 0.0, 0.0))
+
+
+def _row(by: Way, found: Agreement, depth: Tensor) -> dict:
+    row = {"how": by.how, "scale": by.scale, "shift": by.shift, "overlap": found.pixels / depth.numel()}
+    if found.pixels:
+        row |= {"inlier_share": found.inlier_share, "residual": found.residual}
+    return row

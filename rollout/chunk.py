@@ -21,12 +21,13 @@ from ..models.world import Conditioning, WorldModel, unconditional, velocity
 from .control import Warp, blank, chunk_window, new_cameras, preceding_latents, warp
 from .observe import ChunkGeometry, chunk_geometry, detect_moving, fresh_frames, pick_fresh
 from .retrieval import TimedReferences, reference_rows, retrieve
-from .start import init_memory, start, start_geometry, write
+from .start import Writing, init_memory, start, start_geometry, write
 from .state import ChunkTarget, RolloutState, check_target, recorded
 
 __all__ = [
     "ChunkGeometry",
     "TimedReferences",
+    "Writing",
     "Warp",
     "aim",
     "blank",
@@ -178,7 +179,13 @@ def denoise_chunk(
     return recorded(denoised, seconds={"decode": time.perf_counter() - begun}), images
 
 
-def update(world: WorldModel, state: RolloutState, images: Tensor, geometry: Geometry) -> RolloutState:
+def update(
+    world: WorldModel,
+    state: RolloutState,
+    images: Tensor,
+    geometry: Geometry,
+    writing: Writing = Writing(),  # noqa: B008
+) -> RolloutState:
     """Write the chunk into the memory and end it: its frames become past, its codes candidates for references.
 
     Args:
@@ -197,7 +204,7 @@ def update(world: WorldModel, state: RolloutState, images: Tensor, geometry: Geo
         raise ValueError("the state has no memory; InitMemory comes before the first chunk")
     assert state.fresh is not None  # fresh_frames saw it
     codes = world.codec.encode_frames(pictures * 2 - 1) if world.layout.codes == "frames" else state.fresh
-    memory = write(state.memory, codes, pictures, geometry, frames, state.chunk)
+    memory = write(state.memory, codes, pictures, geometry, frames, state.chunk, writing)
     h, w = codes.shape[-2:]
     remembering = replace(
         state,
@@ -209,7 +216,7 @@ def update(world: WorldModel, state: RolloutState, images: Tensor, geometry: Geo
     seconds, alignment = {"update": time.perf_counter() - begun}, []
     if isinstance(geometry, ChunkGeometry):
         seconds, alignment = {"geometry": geometry.seconds, **seconds}, list(geometry.alignment)
-    return _ended(recorded(remembering, alignment=alignment, seconds=seconds))
+    return _ended(recorded(remembering, alignment=alignment, memory=memory.ledger[-1], seconds=seconds))
 
 
 def forget(world: WorldModel, state: RolloutState) -> RolloutState:

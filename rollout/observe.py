@@ -9,9 +9,9 @@ from torch import Tensor
 from ..memory.geometry import Geometry
 from ..memory.shapes import sizes
 from ..memory.splat import render_depth
-from ..models.geometry import GeometryProvider, may_be_remembered
+from ..models.geometry import Estimate, GeometryProvider, GivenGeometry, may_be_remembered
 from ..models.masks import given, moving
-from .align import aligned
+from .align import GIVEN, METRIC, Way, aligned, compared, last_good
 from .state import ChunkTarget, RolloutState
 
 
@@ -57,7 +57,7 @@ def chunk_geometry(
 ) -> ChunkGeometry:
     """Geometry at the frames of the new latents, aligned to the depth that the memory itself renders.
 
-    Metric depth over a metric memory is taken as it is.
+    Metric depth over a metric memory is taken as it is. Where a view cannot be fitted, see ``fallback``.
 
     Raises:
         ValueError: nothing has been denoised, no memory, or images, masks or depth that do not fit the chunk.
@@ -73,20 +73,38 @@ def chunk_geometry(
     skies = None if sky is None else _per_view(state, sky, "sky", views, height, width)
     found = provider.estimate(pictures, cameras, rendered, seen, state.memory.scene_unit)
     keep = may_be_remembered(found, moves, skies)
-    if found.metric and state.memory.metric:  # metres on both sides: a fit could only add its own error, chunk by chunk
-        fits = [(depth, {"how": "metric"}) for depth in found.depth]
-    else:
-        fits = [aligned(found.depth[v], rendered[v], seen[v] & keep[v]) for v in range(views)]
+    depths: list[Tensor] = []
+    rows: list[dict] = []
+    for v in range(views):
+        view = (found.depth[v], rendered[v], seen[v] & keep[v], found.confidence[v], cameras[v])
+        if found.metric and state.memory.metric:  # a fit could only add its own error, chunk by chunk
+            depth, row = found.depth[v], compared(*view, METRIC)
+        else:
+            depth, row = aligned(*view, fallback(state, provider, found, rows))
+        depths.append(depth)
+        rows.append(row)
     return ChunkGeometry(
-        torch.stack([d for d, _ in fits]),
+        torch.stack(depths),
         found.confidence,
         keep,
         cameras,
         found.metric,
         state.memory.scene_unit,
-        tuple(record for _, record in fits),
+        tuple(rows),
         time.perf_counter() - begun,
     )
+
+
+def fallback(state: RolloutState, provider: GeometryProvider, found: Estimate, rows: list[dict]) -> Way:
+    """What is done with a view that cannot be fitted to the memory.
+
+    The scale that the user gave with the depth, where it is of the memory's kind (both in metres, or neither); else the
+    last scale and shift of this film that held, those of the chunk at hand (``rows``) included; else nothing.
+    """
+    assert state.memory is not None  # chunk_geometry saw it
+    if isinstance(provider, GivenGeometry) and found.metric == state.memory.metric:
+        return GIVEN
+    return last_good([row for record in state.records for row in record.get("alignment", [])] + rows)
 
 
 def detect_moving(state: RolloutState, images: Tensor) -> Tensor:

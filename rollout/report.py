@@ -122,7 +122,7 @@ def _scores(state: RolloutState, frames: Tensor, name: str) -> tuple[dict, dict]
 def _chunk_row(record: dict) -> dict:
     """One chunk's record as the report shows it: alignment as its mean inlier share, seconds rounded and summed."""
     views = record.get("alignment", [])
-    shares = [view["inlier_share"] for view in views if "inlier_share" in view]
+    shares = [view["inlier_share"] for view in views if view.get("how") in ("kept", "aligned")]
     seconds = {stage: round(value, 4) for stage, value in record.get("seconds", {}).items()}
     return {
         "chunk": record["chunk"],

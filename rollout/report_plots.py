@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ..memory.camera import Cameras
-from ..memory.cloud import Observation, SpatialMemory
+from ..memory.cloud import SpatialMemory
+from ..memory.observation import Observation
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -213,7 +214,7 @@ def _dots(memory: SpatialMemory | None, pictures: dict[int, Tensor]) -> tuple[np
         return np.zeros((0, 2)), np.zeros((0, 3), np.uint8)
     stride = -(-memory.num_points // MAX_DOTS)
     points = memory.points[::stride]
-    colours = torch.cat([_seen(o, memory.kind, pictures) for o in memory.observations])[::stride]
+    colours = torch.cat([_seen(o, memory.kind, pictures) for o in memory.drawn])[::stride]
     order = points[:, 1].argsort(descending=True, stable=True)  # y points down
     places = points[order][:, [0, 2]].double().numpy()
     return places, (colours[order].clamp(0, 1) * 255).round().to(torch.uint8).numpy()
@@ -222,7 +223,7 @@ def _dots(memory: SpatialMemory | None, pictures: dict[int, Tensor]) -> tuple[np
 def _seen(observation: Observation, kind: str, pictures: dict[int, Tensor]) -> Tensor:
     """The colour (N, 3) in which each point was seen; grey where its picture is not at hand."""
     if kind == "rgb":
-        return observation.features.float()
+        return observation.features.float() / 255
     picture = pictures.get(observation.frame)
     if picture is None:
         return torch.full((len(observation), 3), 0.5)

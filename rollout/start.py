@@ -1,15 +1,18 @@
 """From pictures to the first state: the start frame, more posed pictures, their geometry and the first memory."""
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from ..memory.budget import evict
 from ..memory.camera import Cameras, check_cameras, known_depth
-from ..memory.cloud import SpatialMemory, fresh_only
+from ..memory.carve import carve
+from ..memory.cloud import SpatialMemory
 from ..memory.geometry import Geometry, check_geometry, start_unit
 from ..memory.lift import CONFIDENT, lift_latents, lift_pixels
+from ..memory.merge import POLICIES, merge
 from ..memory.shapes import sizes
 from ..memory.splat import render_depth
 from ..models.geometry import GeometryProvider, may_be_remembered
@@ -93,7 +96,7 @@ def start_geometry(
             lift_pixels(images[view - 1 : view], _view(geometry, view - 1), [0], -1, unit * RGB_VOXEL)
         )
         rendered, known = render_depth(memory, cameras[view : view + 1])
-        fitted, _ = aligned(geometry.depth[view], rendered[0], known[0] & keep[view])
+        fitted, _ = aligned(geometry.depth[view], rendered[0], known[0] & keep[view], confidence[view], cameras[view])
         depth = torch.cat([geometry.depth[:view], fitted[None], geometry.depth[view + 1 :]])
         geometry = replace(geometry, depth=depth)
     return check_geometry(geometry)
@@ -126,6 +129,21 @@ def init_memory(
     return replace(state, memory=write(memory, state.codes, images, geometry, state.code_frames, -1))
 
 
+@dataclass(frozen=True)
+class Writing:
+    """How a chunk is written into the memory."""
+
+    policy: str = "keep_first"  # who stays where a surface is seen again: a name in ``POLICIES``
+    carving: bool = True  # whether a view that sees through an old point contradicts it
+    max_points: int = 0  # a bound on what is stored, 0 = none
+
+    def __post_init__(self) -> None:
+        if self.policy not in POLICIES:
+            raise ValueError(f"policy is {self.policy!r}, expected one of {sorted(POLICIES)}")
+        if self.max_points < 0:
+            raise ValueError(f"max_points is {self.max_points}, expected 0 (no bound) or more")
+
+
 def write(
     memory: SpatialMemory,
     codes: Tensor,  # (C, V, h, w)
@@ -133,13 +151,26 @@ def write(
     geometry: Geometry,  # of the V views
     frames: tuple[int, ...],
     chunk: int,
+    writing: Writing = Writing(),  # noqa: B008
 ) -> SpatialMemory:
-    """Lift V views, drop what the memory shows already, and append the rest with its provenance."""
+    """Lift V views, merge them with what the memory shows already, carve what they see through, keep to the bound.
+
+    What happened is the last row of the memory's ``ledger``.
+    """
     if memory.kind == "latent":
         lifted = lift_latents(codes, geometry, frames, chunk)
     else:
         lifted = lift_pixels(images, geometry, frames, chunk, memory.scene_unit * RGB_VOXEL)
-    return memory.insert(fresh_only(memory, lifted))
+    written, row = merge(memory, lifted, POLICIES[writing.policy])
+    tally = {"chunk": chunk, "policy": writing.policy, **row}
+    if writing.carving:
+        written, row = carve(written, geometry, frames, chunk)
+        tally |= row
+    if writing.max_points:
+        written, row = evict(written, writing.max_points)
+        tally |= row
+    tally["points"] = written.num_points
+    return replace(written, ledger=(*written.ledger, tally))
 
 
 def _view(geometry: Geometry, view: int) -> Geometry:

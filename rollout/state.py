@@ -8,9 +8,10 @@ from torch import Tensor
 
 from ..memory.camera import Cameras, check_cameras
 from ..memory.cloud import SpatialMemory
+from ..memory.memory_file import memory_from_tensors, memory_to_tensors
 from ..memory.path import CameraPath
 from ..memory.shapes import sizes
-from ..memory.store import load_tensors, memory_from_tensors, memory_to_tensors, save_tensors
+from ..memory.store import Rows, load_tensors, save_tensors
 
 KIND = "rollout"  # of the header; the file format and its version are the store's
 
@@ -33,7 +34,7 @@ class RolloutState:
     """
 
     world: str  # name of the world model that makes it
-    image: Tensor  # (3, H, W) the start frame in [0, 1]
+    image: Tensor  # (3, H, W) the start frame in [0, 1]; after an edit of the memory, as the edit shows it
     memory: SpatialMemory | None
     latents: Tensor  # (C, t, h, w) the whole stream so far; the first is the start frame's
     codes: Tensor  # (C, V, h, w) candidates for references
@@ -47,6 +48,8 @@ class RolloutState:
     target: ChunkTarget | None = None  # set by ``aim``, until ``update``
     fresh: Tensor | None = None  # (C, n, h, w) denoised, not yet in the stream
     records: tuple[dict, ...] = ()  # one per chunk begun: coverage, references, seconds by stage, ...
+    given: Tensor | None = None  # (3, H, W) the start frame as it was given, where an edit changed it
+    stale: tuple[int, ...] = ()  # candidates that show what was edited since: never references again
 
     @property
     def height(self) -> int:
@@ -64,7 +67,7 @@ class RolloutState:
     def get_ram_usage(self) -> int:
         """Bytes that this value keeps alive (the host's cache asks)."""
         tensors = [self.image, self.latents, self.codes, self.cameras.c2w, self.cameras.K]
-        tensors += [self.code_cameras.c2w, self.code_cameras.K] + ([] if self.fresh is None else [self.fresh])
+        tensors += [self.code_cameras.c2w, self.code_cameras.K] + [t for t in (self.fresh, self.given) if t is not None]
         own = sum(t.numel() * t.element_size() for t in tensors)
         return own + (self.memory.get_ram_usage() if self.memory else 0)
 
@@ -107,9 +110,14 @@ def without_seconds(records: tuple[dict, ...]) -> tuple[dict, ...]:
     return tuple({key: value for key, value in record.items() if key != "seconds"} for record in records)
 
 
-def save_state(path: Path, state: RolloutState) -> None:
-    """Write the world file, bit-exact, under a temporary name that is renamed when complete."""
-    tensors = {
+def save_state(path: Path, state: RolloutState, preview: tuple[Tensor, Tensor] | None = None) -> None:
+    """Write the world file, bit-exact, under a temporary name that is renamed when complete.
+
+    Args:
+        preview: points (N, 3) and colours (N, 3) uint8 of a decimated memory, for whoever only looks; it is not read
+            back.
+    """
+    tensors: dict[str, torch.Tensor | Rows] = {
         "image": state.image,
         "latents": state.latents,
         "codes": state.codes,
@@ -131,12 +139,18 @@ def save_state(path: Path, state: RolloutState) -> None:
         "path": None if state.path is None else state.path.to_json(),
         "target": None if state.target is None else [state.target.start, state.target.stop],
         "records": list(state.records),
+        "stale": list(state.stale),
         "memory": None,
     }
     if state.target is not None:
         tensors["target.c2w"], tensors["target.K"] = state.target.cameras.c2w, state.target.cameras.K
     if state.fresh is not None:
         tensors["fresh"] = state.fresh
+    if state.given is not None:
+        tensors["given"] = state.given
+    if preview is not None:
+        sizes("N 3 | N 3", points=preview[0], colours=preview[1])
+        tensors["preview.points"], tensors["preview.colours"] = preview
     if state.memory is not None:
         memory_tensors, header["memory"] = memory_to_tensors(state.memory, "memory.")
         tensors.update(memory_tensors)
@@ -175,7 +189,8 @@ def _check_header(header: dict) -> dict:
         "path": (str, type(None)),
         "memory": (dict, type(None)),
     }
-    lists = {"code_grid": int, "code_frames": int, "prompts": str, "records": dict, "target": int}
+    header.setdefault("stale", [])  # version 1 had no edits
+    lists = {"code_grid": int, "code_frames": int, "prompts": str, "records": dict, "target": int, "stale": int}
     for name, kind in kinds.items():
         if not isinstance(header.get(name), kind) or isinstance(header[name], bool):
             raise ValueError(f"{name} is {header.get(name)!r:.80}")
@@ -216,7 +231,9 @@ def _state(tensors: dict[str, Tensor], header: dict) -> RolloutState:
         path=None if header["path"] is None else CameraPath.from_json(header["path"]),
         target=target,
         fresh=tensors.get("fresh"),
+        given=tensors.get("given"),
         records=tuple(header["records"]),
+        stale=tuple(header["stale"]),
     )
 
 
@@ -234,6 +251,8 @@ def _check_loaded(state: RolloutState) -> RolloutState:
         raise ValueError(f"there are {state.codes.shape[1]} codes, {len(state.code_frames)} frame numbers for them")
     if state.fresh is not None:
         sizes(f"{c} n {h} {w}", fresh=state.fresh)
+    if state.given is not None:
+        sizes(f"3 {height} {width}", given=state.given)
     target = state.target
     if (target is None and state.fresh is not None) or (
         target is not None and target.stop - target.start != len(target.cameras)

@@ -6,8 +6,10 @@ import pytest
 import torch
 from scenes import geometry, pose
 from spatial_memory.memory.camera import Cameras, intrinsics_from_fov
-from spatial_memory.memory.cloud import Observation, SpatialMemory, fresh_only, looked_through
+from spatial_memory.memory.cloud import SpatialMemory
 from spatial_memory.memory.lift import lift_latents, lift_pixels
+from spatial_memory.memory.merge import looked_through, merge
+from spatial_memory.memory.observation import Observation
 
 EMPTY = SpatialMemory("latent", "toy", 4, 1.0, False)
 
@@ -18,7 +20,7 @@ def observation(count, frame=0, chunk=-1, channels=4, seed=0):
     points[:, 2] += 4
     camera = Cameras(torch.eye(4), intrinsics_from_fov(60.0, 12, 20), 12, 20)
     cells = torch.randperm(240, generator=generator)[:count].sort().values.int()
-    return Observation(points, features.half(), cells, points[:, 2].clone(), camera, frame, chunk)
+    return Observation(points, features.half(), cells, camera, frame, chunk)
 
 
 def contents(memory):
@@ -44,7 +46,7 @@ def test_points_and_features_are_joined_oldest_first():
     assert torch.equal(memory.points, torch.cat([a.points, b.points]))
     assert torch.equal(memory.features, torch.cat([a.features, b.features]))
     index = torch.tensor([11, 0, 5, 5, 4])
-    assert torch.equal(memory.gather(index), memory.features[index])
+    assert torch.equal(memory.gather(index), memory.features[index].float())
 
 
 def test_an_empty_memory_has_shapes():
@@ -54,7 +56,11 @@ def test_an_empty_memory_has_shapes():
 
 
 def test_bytes_are_those_of_the_tensors():
-    assert EMPTY.insert([observation(10)]).get_ram_usage() == 10 * (3 * 4 + 4 * 2 + 4 + 4)
+    shared = 1 + 2 + 2 + 2  # one value for all: the confidence, the normal, the two stamps
+    plain = observation(10)
+    assert EMPTY.insert([plain]).get_ram_usage() == 10 * (3 * 4 + 4 * 2 + 4) + shared
+    sure = replace(plain, confidence=torch.full((10,), 7, dtype=torch.uint8))
+    assert EMPTY.insert([sure]).get_ram_usage() == 10 * (3 * 4 + 4 * 2 + 4 + 1) + shared - 1
 
 
 def test_selecting_keeps_provenance():
@@ -73,7 +79,7 @@ def test_reverting_forgets_later_chunks():
 
 
 def test_another_codecs_channels_and_another_kind_are_refused():
-    with pytest.raises(ValueError, match="3 channels, the memory holds 4.*'toy'"):
+    with pytest.raises(ValueError, match="3 channels of .*, the memory holds 4.*'toy'"):
         EMPTY.insert([observation(5, channels=3)])
     with pytest.raises(ValueError, match="kind is 'mesh'"):
         SpatialMemory("mesh", "", 3, 1.0, False)
@@ -84,14 +90,13 @@ def test_fields_cannot_be_assigned():
         EMPTY.channels = 3
 
 
-def test_seniority_is_none_in_order_and_sorts_by_chunk_frame_cell():
+def test_rank_is_none_in_order_and_sorts_by_chunk_frame_cell():
     a, b = observation(5), observation(7, 4, 0)
-    assert EMPTY.insert([a, b]).seniority() is None
+    assert EMPTY.insert([a, b]).rank is None
     flipped = b.where(torch.ones(7, dtype=torch.bool))
-    flipped = replace(flipped, **{n: getattr(b, n).flip(0) for n in ("points", "features", "cells", "depth")})
+    flipped = replace(flipped, **{n: getattr(b, n).flip(0) for n in ("points", "features", "cells")})
     memory = EMPTY.insert([flipped, a])
-    order = memory.seniority()
-    assert torch.equal(memory.points[order], EMPTY.insert([a, b]).points)
+    assert torch.equal(memory.points, EMPTY.insert([a, b]).points[memory.rank])  # each point at its place
 
 
 @pytest.mark.parametrize("kind", ["latent", "rgb"])
@@ -106,20 +111,21 @@ def test_merging_drops_what_the_memory_shows_and_keeps_what_is_new(kind):
             SpatialMemory("rgb", "", 3, 1.0, False),
             lift_pixels(torch.zeros(2, 3, 24, 40), wall, [0, 4], 0, None),
         )
-    once, new = fresh_only(empty, lifted)
+    whole, _ = merge(empty, lifted)
+    once, new = whole.observations
     assert len(once) == len(lifted[0])  # nothing was there
     assert 0 < len(new) < 0.5 * len(lifted[1])
     seen_before = lifted[1].points[:, 0].sort().values[: len(lifted[1]) // 3]
     assert new.points[:, 0].min() > seen_before.max()  # what is left lies where the first view did not reach
-    again = fresh_only(empty.insert([once, new]), lifted)
-    assert [len(o) for o in again] == [0, 0]
+    _, again = merge(whole, lifted)
+    assert again["added"] == 0 and again["merged"] == again["lifted"]
 
 
 def test_merging_keeps_a_surface_in_front_of_and_one_behind_what_is_known():
     first = lift_latents(torch.zeros(4, 1, 6, 10), geometry(torch.full((1, 24, 40), 2.0)), [0], 0)
     for z, kept in ((1.0, 60), (3.0, 60), (2.05, 0)):
         other = lift_latents(torch.zeros(4, 1, 6, 10), geometry(torch.full((1, 24, 40), z)), [4], 0)
-        assert len(fresh_only(EMPTY.insert(first), other)[0]) == kept
+        assert merge(EMPTY.insert(first), other)[1]["added"] == kept
 
 
 def test_merging_adds_what_lies_off_the_middle_until_a_surface_is_full():
@@ -129,9 +135,8 @@ def test_merging_adds_what_lies_off_the_middle_until_a_surface_is_full():
     for frame, shift in enumerate([*shifts, *shifts]):
         c2w = pose((*(shift * 2.0 / focal).tolist(), 0.0))[None]
         wall = geometry(torch.full((1, 24, 40), 2.0), c2w=c2w)
-        new = fresh_only(memory, lift_latents(torch.zeros(4, 1, 6, 10), wall, [frame], frame))
-        added.append(len(new[0]))
-        memory = memory.insert(new)
+        memory, tally = merge(memory, lift_latents(torch.zeros(4, 1, 6, 10), wall, [frame], frame))
+        added.append(tally["added"])
     assert added[0] == 60 and max(added[1:8]) > 40  # half a cell aside the wall is written once more
     assert sum(added[60:80]) < 0.6 * sum(added[:20])  # there is less and less to add
     assert sum(added[80:]) == 0  # who comes back adds nothing
@@ -151,6 +156,6 @@ def test_nothing_is_written_where_a_given_picture_looked_through():
     aside = torch.tensor([[-0.3, 0.1, 1.5], [0.3, 0.1, 1.5]])
     assert looked_through(seen_in_part, aside).tolist() == [True, False]
     ghost = lift_latents(torch.zeros(4, 1, 6, 10), geometry(torch.full((1, 24, 40), 1.2)), [4], 0)
-    left = fresh_only(given, ghost)[0]
+    left = merge(given, ghost)[0].observations[-1]
     assert 0 < len(left) < len(ghost[0])  # only what the photograph does not overlook is written
     assert not looked_through(given, left.points).any()

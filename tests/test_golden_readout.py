@@ -3,7 +3,8 @@
 import torch
 from safetensors import safe_open
 from spatial_memory.memory.camera import Cameras, project
-from spatial_memory.memory.cloud import Observation, SpatialMemory
+from spatial_memory.memory.cloud import SpatialMemory
+from spatial_memory.memory.observation import Observation
 from spatial_memory.memory.splat import splat_nearest
 
 BORDER = 1e-4  # cells: float32 products in another order may put a point this near to a border on its other side
@@ -18,7 +19,7 @@ def memory_of(tensors):
     points, features = tensors["points"], tensors["features"]
     camera = Cameras(torch.eye(4), torch.eye(3), 1, len(points))
     cells = torch.arange(len(points), dtype=torch.int32)
-    o = Observation(points, features.half(), cells, torch.ones(len(points)), camera, 0, -1)
+    o = Observation(points, features.half(), cells, camera, 0, -1)
     return SpatialMemory("latent", "golden", features.shape[1], 1.0, False, (o,))
 
 

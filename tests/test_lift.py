@@ -6,9 +6,10 @@ import oracle
 import pytest
 import torch
 from scenes import geometry, pose
-from spatial_memory.memory.camera import Cameras, project
+from spatial_memory.memory.camera import Cameras, project, unproject
 from spatial_memory.memory.geometry import Geometry, check_geometry, start_unit
 from spatial_memory.memory.lift import RESAMPLE, lift_latents, lift_pixels, resample_depth
+from spatial_memory.memory.normals import decode_normals
 
 
 def rough(seed, height=11, width=14):
@@ -101,6 +102,44 @@ def test_masks_all_out_all_in_and_half():
         assert len(lift_pixels(torch.zeros(1, 3, 16, 16), geometry(depth, keep), [0], 0, None)[0]) == count * 64
 
 
+@pytest.mark.parametrize("degrees", [0.0, 180.0, 37.0])
+def test_a_lifted_cell_knows_the_normal_of_its_surface_and_is_less_sure_at_a_slant(degrees):
+    plane = torch.nn.functional.normalize(torch.tensor([0.4, -0.3, 0.9]), dim=0)
+    c2w = pose((0.3, -0.2, 0.5), (0.0, 0.0, 1.0), degrees)
+    flat = geometry(torch.ones(1, 192, 320), c2w=c2w[None])
+    rays = unproject(flat.depth, flat.cameras) - flat.cameras.position[0]
+    depth = (3.0 - (flat.cameras.position[0] * plane).sum()) / (rays * plane).sum(-1)
+    assert depth.min() > 1
+    confidence = 0.25 + 0.5 * torch.rand(1, 192, 320, generator=torch.Generator().manual_seed(1))
+    made = geometry(depth, None, confidence, c2w[None])
+    (o,) = lift_latents(torch.zeros(3, 1, 24, 40), made, [0], 0)
+    assert len(o) == 960
+    normals = decode_normals(o.normals)
+    cosine_to_plane = (normals * -plane).sum(1)  # turned to the camera
+    assert torch.rad2deg(cosine_to_plane.clamp(max=1).acos()).max() < 2
+    ray = torch.nn.functional.normalize(o.points - o.camera.position, dim=1)
+    mean = confidence[0].unfold(0, 8, 8).unfold(1, 8, 8).mean((2, 3)).flatten()
+    expected = mean * (ray * plane).sum(1)
+    assert (o.confidence.float() / 255 - expected).abs().max() < 0.005
+    assert expected.max() - expected.min() > 0.1  # the slant tells
+    (pixels,) = lift_pixels(torch.zeros(1, 3, 192, 320), made, [0], 0, None)
+    ray = torch.nn.functional.normalize(pixels.points - pixels.camera.position, dim=1)
+    expected = confidence.flatten() * (ray * plane).sum(1)
+    assert (pixels.confidence.float() / 255 - expected).abs().max() < 0.005
+    assert not pixels.normals.any()  # a pixel keeps none
+
+
+def test_confidence_is_the_mean_over_the_pixels_that_count():
+    confidence = torch.full((1, 16, 16), 0.8)
+    confidence[:, :8, :4] = 0.05  # too unsure to count
+    confidence[:, :8, 4:8] = 0.4
+    (o,) = lift_latents(torch.zeros(3, 1, 2, 2), geometry(torch.ones(1, 16, 16), None, confidence), [0], 0)
+    assert o.cells.tolist() == [0, 1, 2, 3]
+    points = torch.nn.functional.normalize(o.points, dim=1)
+    expected = torch.tensor([0.4, 0.8, 0.8, 0.8]) * points[:, 2]  # the wall stands across the view's axis
+    assert torch.allclose(o.confidence.float() / 255, expected, atol=0.003)
+
+
 def test_depth_that_nobody_is_sure_of_is_not_remembered():
     confidence = torch.ones(1, 16, 16)
     confidence[:, :8] = 0.0
@@ -111,7 +150,8 @@ def test_depth_that_nobody_is_sure_of_is_not_remembered():
 def test_pixels_are_lifted_as_they_are_without_a_voxel():
     images = torch.rand(1, 3, 6, 8)
     (o,) = lift_pixels(images, geometry(rough(1, 6, 8)[:1]), [0], -1, None)
-    assert torch.equal(o.features, images[0].flatten(1).T[o.cells.long()].half()) and o.voxel == 0.0
+    colours = images[0].flatten(1).T[o.cells.long()]
+    assert torch.equal(o.features, (colours * 255).round().to(torch.uint8)) and o.voxel == 0.0
 
 
 def test_thinning_keeps_the_pixel_nearest_to_the_mean_and_averages_colours():
@@ -124,7 +164,7 @@ def test_thinning_keeps_the_pixel_nearest_to_the_mean_and_averages_colours():
     assert o.cells.tolist() == every.cells[torch.tensor(sorted(twin))].tolist()
     assert torch.equal(o.points, every.points[torch.tensor(sorted(twin))])
     expected = torch.stack([torch.from_numpy(twin[i]) for i in sorted(twin)])
-    assert torch.allclose(o.features.float(), expected, atol=1e-3)
+    assert torch.allclose(o.features.float() / 255, expected.float(), atol=0.5 / 255 + 1e-6)  # to the nearest byte
 
 
 def test_a_voxel_that_is_not_positive_is_refused():

@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 import torch
 from spatial_memory.memory.camera import Cameras, intrinsics_from_fov
-from spatial_memory.memory.cloud import Observation, SpatialMemory
+from spatial_memory.memory.cloud import FEATURES, SpatialMemory
+from spatial_memory.memory.observation import Observation
 from spatial_memory.memory.path import CameraPath
 from spatial_memory.memory.picture import BACKGROUND, PANEL, draw_path
 from spatial_memory.memory.presets import PRESETS, arc
@@ -16,9 +17,9 @@ def cloud(points, kind="rgb", scene_unit=1.0):
     n = len(points)
     camera = Cameras(torch.eye(4), intrinsics_from_fov(50, 8, 12), 8, 12)
     channels = 3 if kind == "rgb" else 16
-    features = torch.zeros(n, channels, dtype=torch.float16)
-    features[:, 0] = 1.0
-    observation = Observation(points, features, torch.zeros(n, dtype=torch.int32), torch.ones(n), camera, 0, -1)
+    features = torch.zeros(n, channels, dtype=FEATURES[kind])
+    features[:, 0] = 255 if kind == "rgb" else 1.0
+    observation = Observation(points, features, torch.zeros(n, dtype=torch.int32), camera, 0, -1)
     return SpatialMemory(kind, "", channels, scene_unit, False, (observation,))
 
 

@@ -10,10 +10,11 @@ from scenes import geometry, memory_of, pose
 from spatial_memory.headless.sequence import load_sequence
 from spatial_memory.memory import splat
 from spatial_memory.memory.camera import Cameras, compose, intrinsics_from_fov, project_planar
-from spatial_memory.memory.cloud import Observation
+from spatial_memory.memory.cloud import FEATURES
 from spatial_memory.memory.discs import representatives
 from spatial_memory.memory.geometry import Geometry
 from spatial_memory.memory.lift import lift_latents, lift_pixels
+from spatial_memory.memory.observation import Observation
 from spatial_memory.memory.splat import (
     FOOTPRINT,
     STEPS,
@@ -42,9 +43,7 @@ def cloud(count=2000, observations=4, seed=0, channels=4, ties=True):
             points[::5] = made[0].points[::5]
         features = torch.randn(len(points), channels, generator=generator).half()
         cells = torch.randperm(9000, generator=generator)[: len(points)].sort().values.int()
-        made.append(
-            Observation(points, features, cells, points[:, 2].clamp(min=0.1), camera, 4 * number, number // 2 - 1)
-        )
+        made.append(Observation(points, features, cells, camera, 4 * number, number // 2 - 1))
     return made
 
 
@@ -60,7 +59,7 @@ def shuffled(observations, seed):
     for index in torch.randperm(len(observations), generator=generator).tolist():
         o = observations[index]
         order = torch.randperm(len(o), generator=generator)
-        names = ("points", "features", "cells", "depth")
+        names = ("points", "features", "cells")
         mixed.append(replace(o, **{name: getattr(o, name)[order] for name in names}))
     return mixed
 
@@ -116,8 +115,7 @@ def test_a_view_alone_equals_the_same_view_in_a_batch_to_the_bit(readout):
 def test_of_the_front_surface_the_best_centred_wins_then_the_oldest_and_never_one_behind():
     memory, cameras, tolerance = memory_of(cloud()), views(), 0.3
     front, centred = splat_nearest(memory, cameras), splat_centred(memory, cameras, tolerance)
-    seniority = memory.seniority()
-    rank = torch.arange(memory.num_points) if seniority is None else torch.argsort(seniority)
+    rank = torch.arange(memory.num_points) if memory.rank is None else memory.rank
     by_place = by_age = 0
     for view in range(len(cameras)):
         u, v, z = project_planar(memory.points.T.contiguous(), cameras[view])
@@ -136,11 +134,11 @@ def test_of_the_front_surface_the_best_centred_wins_then_the_oldest_and_never_on
 
 def test_ties_go_to_the_smaller_chunk_then_frame_then_cell():
     camera = Cameras(torch.eye(4)[None], intrinsics_from_fov(90.0, 2, 2)[None], 2, 2)
-    point, depth = torch.tensor([[0.5, 0.5, 1.0]] * 2), torch.ones(2)
+    point = torch.tensor([[0.5, 0.5, 1.0]] * 2)
 
     def told(chunk, frame, cells, value):
         features = torch.tensor([[value], [value + 0.5]]).half()
-        return Observation(point, features, torch.tensor(cells, dtype=torch.int32), depth, camera[0], frame, chunk)
+        return Observation(point, features, torch.tensor(cells, dtype=torch.int32), camera[0], frame, chunk)
 
     made = [told(1, 8, [0, 1], 1.0), told(0, 40, [0, 1], 2.0), told(0, 36, [3, 2], 3.0)]
     for order in ([0, 1, 2], [2, 1, 0], [1, 2, 0]):
@@ -197,7 +195,8 @@ def test_discs_keep_a_wall_closed_on_a_dolly_to_half_depth(turn):
 
 def test_discs_of_the_source_view_give_the_image_back():
     u, v = torch.meshgrid(torch.arange(40) / 40, torch.arange(24) / 24, indexing="xy")
-    images, made = torch.stack([u, v, 0.5 + 0.4 * torch.sin(6 * u)])[None], geometry(torch.full((1, 24, 40), 3.0))
+    images = (torch.stack([u, v, 0.5 + 0.4 * torch.sin(6 * u)])[None] * 255).round() / 255  # colours are kept as bytes
+    made = geometry(torch.full((1, 24, 40), 3.0))
     memory = memory_of(lift_pixels(images, made, [0], 0, None), 3, "rgb")
     out = splat_discs(memory, made.cameras)
     assert (out.features - images).abs().max() < 0.03 and out.known.min() > 0.97
@@ -287,7 +286,8 @@ def test_a_rendered_occluder_hides_what_lies_behind():
 @pytest.mark.parametrize("kind, channels", [("latent", 4), ("rgb", 3)])
 def test_an_empty_memory_and_points_behind_are_all_holes(kind, channels):
     cameras = views()
-    behind = replace(cloud(40, 1, channels=channels)[0], points=torch.rand(40, 3) - torch.tensor([0.5, 0.5, 9.0]))
+    points = torch.rand(40, 3) - torch.tensor([0.5, 0.5, 9.0])
+    behind = replace(cloud(40, 1)[0], points=points, features=torch.ones(40, channels).to(FEATURES[kind]))
     for memory in (memory_of([], channels, kind), memory_of([behind], channels, kind)):
         out = read(memory, cameras[:1])
         assert not out.known.any() and not out.features.any() and not out.depth.any() and (out.winner == -1).all()
@@ -297,15 +297,20 @@ def test_an_empty_memory_and_points_behind_are_all_holes(kind, channels):
 
 
 @pytest.mark.parametrize("kind, channels", [("latent", 4), ("rgb", 3)])
-def test_one_point_and_points_that_are_not_finite(kind, channels):
+def test_one_point_one_in_the_camera_and_points_that_are_not_finite(kind, channels):
     camera = Cameras(torch.eye(4)[None], intrinsics_from_fov(90.0, 4, 4)[None], 4, 4)
-    bad = [[math.nan, 0, 1], [0, math.inf, 1], [0, 0, math.nan], [0, 0, math.inf], [0, 0, 0], [0.25, 0.25, 1.0]]
-    points = torch.tensor(bad)
-    features = torch.full((6, channels), 2.0).half()
-    o = Observation(points, features, torch.arange(6).int(), torch.ones(6), camera[0], 0, -1)
-    out = read(memory_of([o], channels, kind), camera)
-    assert out.known[0, 2, 2] > 0.4 and (out.winner[out.winner >= 0] == 5).all() and out.features.isfinite().all()
-    alone = read(memory_of([o.where(torch.arange(6) == 5)], channels, kind), camera)
+
+    def told(points):
+        features = torch.full((len(points), channels), 2.0).to(FEATURES[kind])
+        return Observation(torch.tensor(points), features, torch.arange(len(points)).int(), camera[0], 12, -1)
+
+    good = [0.25, 0.25, 1.0]
+    for bad in ([math.nan, 0, 1], [0, math.inf, 1], [0, 0, math.nan], [0, 0, math.inf], [0, -math.inf, 1]):
+        with pytest.raises(ValueError, match="frame 12 brings points that are NaN, infinite"):
+            memory_of([told([good, bad])], channels, kind)
+    out = read(memory_of([told([[0.0, 0.0, 0.0], good])], channels, kind), camera)  # the first lies in the camera
+    assert out.known[0, 2, 2] > 0.4 and (out.winner[out.winner >= 0] == 1).all() and out.features.isfinite().all()
+    alone = read(memory_of([told([good])], channels, kind), camera)
     assert torch.equal(alone.features, out.features)
 
 

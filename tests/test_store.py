@@ -5,14 +5,10 @@ import pytest
 import safetensors.torch
 import torch
 from spatial_memory.memory.camera import Cameras, intrinsics_from_fov
-from spatial_memory.memory.cloud import Observation, SpatialMemory
-from spatial_memory.memory.store import (
-    FORMAT,
-    load_tensors,
-    memory_from_tensors,
-    memory_to_tensors,
-    save_tensors,
-)
+from spatial_memory.memory.cloud import SpatialMemory
+from spatial_memory.memory.memory_file import memory_from_tensors, memory_to_tensors
+from spatial_memory.memory.observation import Observation
+from spatial_memory.memory.store import FORMAT, Rows, load_tensors, save_tensors
 
 
 def tensors():
@@ -123,8 +119,8 @@ def test_foreign_and_newer_files_are_refused_with_what_to_do(tmp_path):
     safetensors.torch.save_file({"x": torch.ones(2)}, tmp_path / "lora.safetensors")
     with pytest.raises(ValueError, match="lora.safetensors is a safetensors file of format None.*choose a saved world"):
         load_tensors(tmp_path / "lora.safetensors")
-    with pytest.raises(ValueError, match="version 2, this pack reads up to 1: update the pack"):
-        load_tensors(raw(tmp_path / "new", {"__metadata__": {**META, "version": "2"}}))
+    with pytest.raises(ValueError, match="version 3, this pack reads up to 2: update the pack"):
+        load_tensors(raw(tmp_path / "new", {"__metadata__": {**META, "version": "3"}}))
     for version in (1, "1.5", "", None, "9" * 5000):
         with pytest.raises(ValueError, match="version"):
             load_tensors(raw(tmp_path / "odd", {"__metadata__": {**META, "version": version}}))
@@ -188,7 +184,6 @@ def memory():
                 points=torch.randn(n, 3, generator=g),
                 features=torch.randn(n, 16, generator=g).half(),
                 cells=torch.randperm(96, generator=g)[:n].int(),
-                depth=torch.rand(n, generator=g),
                 camera=Cameras(c2w, intrinsics_from_fov(50 + i, 8, 12), 8, 12),
                 frame=12 - 4 * i,
                 chunk=i - 1,
@@ -210,7 +205,7 @@ def test_a_memory_comes_back_to_the_bit_with_its_observations_in_order(tmp_path)
     assert len(after.observations) == 3
     for a, b in zip(after.observations, before.observations):
         assert (a.frame, a.chunk, a.voxel, a.camera.height, a.camera.width) == (b.frame, b.chunk, b.voxel, 8, 12)
-        for field in ("points", "features", "cells", "depth"):
+        for field in ("points", "features", "cells"):
             assert bits(getattr(a, field)) == bits(getattr(b, field))
         assert torch.equal(a.camera.c2w, b.camera.c2w) and torch.equal(a.camera.K, b.camera.K)
 
@@ -225,23 +220,32 @@ def test_an_empty_memory_comes_back(tmp_path):
 @pytest.mark.parametrize(
     "spoil, message",
     [
-        (lambda t, r: t.pop("m.00001.features"), "m.00001.features is missing"),
-        (lambda t, r: t.update({"m.00001.points": torch.zeros(1, 4)}), "m.00001.points"),
-        (lambda t, r: t.update({"m.00001.depth": torch.zeros(2)}), "m.00001.depth"),
-        (lambda t, r: t.update({"m.00001.features": torch.zeros(1, 16)}), "m.00001.features is torch.float32"),
-        (lambda t, r: t.update({"m.00001.points": torch.full((1, 3), float("nan"))}), "m.00001.points"),
-        (lambda t, r: t.update({"m.00001.cells": torch.tensor([96], dtype=torch.int32)}), "cells"),
-        (lambda t, r: t.update({"m.00001.c2w": torch.zeros(4, 4)}), "m.00001.camera"),
+        (lambda t, r: t.pop("m.features"), "m.features is missing"),
+        (lambda t, r: t.update({"m.points": torch.zeros(15, 4)}), "m.points"),
+        (lambda t, r: t.update({"m.cells": torch.zeros(15)}), "m.cells"),
+        (lambda t, r: t.update({"m.features": torch.zeros(15, 16)}), "m.features is torch.float32"),
+        (lambda t, r: t.update({"m.points": torch.full((15, 3), float("nan"))}), "m.points"),
+        (lambda t, r: t.update({"m.cells": torch.full((15,), 96, dtype=torch.int32)}), "m.cells of frame 12"),
+        (lambda t, r: t.update({"m.c2w": torch.zeros(3, 4, 4)}), "m.camera"),
         (lambda t, r: r.pop("kind"), "m.kind is None"),
         (lambda t, r: r.update(channels="16"), "m.channels"),
-        (lambda t, r: r.update(channels=48), r"expected torch.float16 \(5, 48\)"),
-        (lambda t, r: r["observations"][1].update(frame=1.5), "m.00001.frame"),
-        (lambda t, r: r["observations"].append({}), "m.00003.frame"),
+        (lambda t, r: r.update(channels=48), r"expected torch.float16 \(15, 48\)"),
+        (lambda t, r: r["observations"][1].update(frame=1.5), "m.1.frame"),
+        (lambda t, r: r["observations"][1].update(count=-1), "m.1 has a count"),
+        (lambda t, r: r["observations"][1]["same"].update(doubted=1 << 15), "m.doubted"),
+        (lambda t, r: r["observations"][1]["same"].update(points=1), "m.points is 1"),
+        (lambda t, r: r["observations"].append({}), "m.3.count"),
+        (lambda t, r: r.update(edits=[{"edit": "melt", "chunk": 0}]), "'melt', which this pack does not know: update"),
+        (lambda t, r: r.update(edits=[{"edit": "delete", "chunk": 0}]), "m.edits.00000.region"),
+        (lambda t, r: r.update(edits={}), "m.edits"),
+        (lambda t, r: r.update(ledger=[3]), "m.ledger.chunk"),
         (lambda t, r: r.update(kind="voxels"), "voxels"),
     ],
 )
 def test_a_spoilt_memory_is_refused_by_name(spoil, message):
     parts, record = memory_to_tensors(memory(), "m.")
+    parts = {name: torch.cat(part.parts) if isinstance(part, Rows) else part for name, part in parts.items()}
+    memory_from_tensors(parts, json.loads(json.dumps(record)), "m.")  # unspoilt it is read
     record = json.loads(json.dumps(record))
     spoil(parts, record)
     with pytest.raises(ValueError, match=message):

@@ -44,7 +44,7 @@ def test_colours_land_where_they_belong(livingroom, capsys, tmp_path):
     one = command(capsys, *args, "--source", 0, "--image", picture)
     assert list(one) == KEYS and one["latent_error"] is None
     assert one["psnr"] > 26 and one["ssim"] > 0.85 and one["coverage"] > 0.75 and one["hole_rate"] < 0.2
-    assert one["bytes"] == one["points"] * 26
+    assert one["bytes"] == one["points"] * 20 + 6  # the normal and the two stamps are one value for all
     with Image.open(picture) as image:
         assert image.size == (3 * 128, 96)
     assert list(tmp_path.iterdir()) == [picture]

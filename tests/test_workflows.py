@@ -3,6 +3,7 @@
 import copy
 import itertools
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,9 +20,15 @@ LISTINGS = sorted((ROOT / "tests/host").glob("object_info_*.json"))
 NOTES = ("Note", "MarkdownNote")
 TITLE = 30  # pixels above a node's position
 SMALL = {"CameraPath": {"num_frames": 57}, "DenoiseChunk": {"steps": 2}, "Rollout": {"steps": 2}}
-VIDEO = {"closed_loop", "closed_loop_rgb", "one_node", "two_chunks_step_by_step"}
+VIDEO = {"closed_loop", "closed_loop_rgb", "edit_world", "one_node", "two_chunks_step_by_step"}
+REPORTED = VIDEO - {"edit_world", "one_node"}
 
 named = pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.stem)
+
+
+def of_class(prompt, kind):
+    """The ids of all nodes of one of the pack's classes."""
+    return [name for name, node in prompt.items() if node["class_type"] == "SpatialMemory_" + kind]
 
 
 def box(node):
@@ -34,7 +41,7 @@ def meet(a, b):
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
-def test_all_four_are_there_and_each_has_a_picture():
+def test_all_are_there_and_each_has_a_picture():
     from PIL import Image
 
     assert {file.stem for file in WORKFLOWS} == VIDEO
@@ -107,17 +114,49 @@ def test_runs_small(file, tmp_path):
     from PIL import Image
 
     (tmp_path / "in").mkdir()
-    for photo in (ROOT / "workflows/inputs").glob("*.png"):
+    for photo in (ROOT / "workflows/inputs").glob("*.png"):  # photographs, depth, and masks in their transparency
         Image.open(photo).resize((96, 64)).save(tmp_path / "in" / photo.name)
+    for thing in (ROOT / "workflows/inputs").glob("*.ply"):
+        shutil.copyfile(thing, tmp_path / "in" / thing.name)
     nodes = host.nodes()
     host.use_folders(Folders([tmp_path / "in"], tmp_path / "out", tmp_path))
     ran = Runner(nodes).run(small(file))
     assert [p for p in (tmp_path / "out").rglob("*.mp4") if p.stat().st_size > 1000]
-    if "one_node" not in file.stem:
+    if file.stem in REPORTED:
         report = json.loads(next((tmp_path / "out").rglob("*report.json")).read_text(encoding="utf-8"))
         assert (report["frames"], report["chunks"]) == (57, 2)
         assert ("baseline_psnr_return" in report) == file.stem.startswith("closed_loop")
     assert ran.ui
+
+
+@pytest.mark.skipif(not (MINI_FOLDER / "world.safetensors").is_file(), reason="the mini world has no weights here")
+def test_each_edit_changes_the_start_frame_where_its_thing_is(tmp_path):
+    """The bundled edits at full size, without the film: each changes the picture where its thing is, and only there."""
+    nodes = host.nodes()
+    host.use_folders(Folders([ROOT / "workflows/inputs"], tmp_path / "out", tmp_path))
+    prompt = workflow.to_prompt(workflow.read_workflow(ROOT / "workflows/edit_world.json"), host.object_info(nodes))
+    edits = of_class(prompt, "EditMemory")
+    begun = of_class(prompt, "InitMemory")
+    kept = {**prompt}
+    for name, node in prompt.items():
+        if node["class_type"] in ("PreviewImage", "SaveVideo") or name in of_class(prompt, "PreviewMemory"):
+            del kept[name]
+    for kind in ("SaveWorld", "MemoryInfo"):
+        for name in of_class(prompt, kind):
+            del kept[name]
+    kept["look"] = {"class_type": "PreviewAny", "inputs": {"source": [edits[-1], 3]}}
+    outputs = Runner(nodes).run(kept).outputs
+    states = [outputs[begun[0]][0], *(outputs[name][0] for name in edits)]
+    places = {"delete": (260, 310, 50, 75), "insert": (50, 95, 100, 140), "recolour": (250, 310, 100, 130)}
+    aside = (120, 140, 20, 60)  # a pipe on the wall, which no edit touches
+    for name, before, after in zip(edits, states, states[1:]):
+        left, right, top, bottom = places[prompt[name]["inputs"]["action"]]
+        difference = (before.image - after.image).abs().mean(0)
+        assert difference[top:bottom, left:right].mean() > 0.1
+        assert difference[aside[2] : aside[3], aside[0] : aside[1]].max() == 0
+    blue = states[-1].image[:, 100:130, 250:310].mean((1, 2))
+    assert blue[2] > 1.3 * blue[0]
+    assert [type(e).__name__ for e in states[-1].memory.edits] == ["Delete", "Insert", "Paint"]
 
 
 # ---------------------------------------------------------------------------------------------- judged from outside

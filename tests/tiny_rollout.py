@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+from spatial_memory.memory.observation import PER_POINT
 from spatial_memory.memory.presets import out_and_back
 from spatial_memory.models.geometry import Estimate
 from spatial_memory.models.world import load_random_world
@@ -73,7 +74,7 @@ def tensors(state):
     found = [state.image, state.latents, state.codes, state.cameras.c2w, state.cameras.K]
     found += [state.code_cameras.c2w, state.code_cameras.K, *([] if state.fresh is None else [state.fresh])]
     for o in state.memory.observations if state.memory else ():
-        found += [o.points, o.features, o.cells, o.depth, o.camera.c2w, o.camera.K]
+        found += [*(getattr(o, name) for name in PER_POINT), o.camera.c2w, o.camera.K]
     return found
 
 

@@ -21,9 +21,10 @@ import torch
 from torch import Tensor
 
 from ..memory.camera import Cameras
-from ..memory.cloud import SpatialMemory, fresh_only
+from ..memory.cloud import SpatialMemory
 from ..memory.geometry import Geometry
 from ..memory.lift import lift_pixels, resample_depth
+from ..memory.merge import merge
 from ..memory.splat import splat_discs
 from ..models.codec import Codec, MiniCodec
 from ..models.mini_codec import FRAMES, load_mini_codec
@@ -55,7 +56,7 @@ def render_window(
         confidence = torch.ones_like(depth[view])
         geometry = Geometry(remembered[view], confidence, keep[view], cameras[view], True, unit)
         lifted = lift_pixels(images[view], geometry, [view.start], source, voxel=unit / 300)
-        memory = memory.insert(fresh_only(memory, lifted))
+        memory, _ = merge(memory, lifted)
     first = times[start]
     readout = splat_discs(memory, cameras[first : first + codec.grid.num_frames(WINDOW)])
     with fast():

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from ..memory.camera import Cameras, unproject
-from ..memory.cloud import Observation, SpatialMemory, fresh_only
+from ..memory.cloud import SpatialMemory
+from ..memory.merge import merge
+from ..memory.observation import Observation
 from ..memory.splat import splat_centred
 
 WINDOW = 9
@@ -88,12 +90,11 @@ def latent_memory(
             points=unproject(depth, camera).reshape(-1, 3)[cells],
             features=(latents + wrong).half(),
             cells=cells.int(),
-            depth=depth.flatten()[cells],
             camera=camera,
             frame=source * 4,
             chunk=position - 1,
         )
-        memory = memory.insert(fresh_only(memory, (observation,)))
+        memory, _ = merge(memory, (observation,))
     return memory
 
 

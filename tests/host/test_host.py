@@ -18,7 +18,13 @@ ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 PREFIX = "SpatialMemory_"
 CORE = ("LoadImage", "PreviewImage", "SaveImage", "CreateVideo", "SaveVideo", "LoadVideo", "GetVideoComponents")
-PHOTOS = ("spatial_memory_kitchen.png", "spatial_memory_coffee.png")
+PHOTOS = (
+    "spatial_memory_kitchen.png",
+    "spatial_memory_coffee.png",
+    "spatial_memory_kitchen_depth.png",
+    "spatial_memory_kitchen_basket.png",
+    "spatial_memory_kitchen_table.png",
+)
 WORKFLOWS = sorted((ROOT / "workflows").glob("*.json"))
 SMALL = {"CameraPath": {"num_frames": 57}, "DenoiseChunk": {"steps": 2}, "Rollout": {"steps": 2}}
 
@@ -31,7 +37,7 @@ pytestmark = [
 
 @pytest.fixture(scope="session")
 def photographs(tmp_path_factory):
-    """The bundled photographs at 64 x 96."""
+    """The bundled photographs, depth and masks at 64 x 96."""
     from PIL import Image
 
     folder = tmp_path_factory.mktemp("photographs")
@@ -69,7 +75,8 @@ def test_the_pack_loads(server):
     assert lines and not [line for line in lines if "IMPORT FAILED" in line], log[-3000:]
     assert "Error while calling comfy_entrypoint" not in log
     assert "Cannot import" not in "".join(line for line in log.splitlines() if "SpatialMemory" in line)
-    assert (server.base / "input/spatial_memory_kitchen.png").is_file()
+    for name in (*PHOTOS, "spatial_memory_ball.ply"):
+        assert (server.base / "input" / name).is_file()
 
 
 def test_object_info_is_the_committed_one(server):

@@ -1,0 +1,77 @@
+"""Space carving: a view that sees through an old point contradicts it; contradicted twice, the point draws no more.
+
+So the ghost of a thing that moved away disappears without a rebuild. Evidence has two ranks: a picture that was given
+contradicts anything, a frame that was made only what was made. What an edit has touched or locked is not carved.
+"""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn.functional import max_pool2d
+
+from .camera import Cameras, flat_cells, project_planar
+from .cloud import SpatialMemory
+from .front import visible
+from .geometry import Geometry
+from .merge import held_by
+from .observation import NEVER, by_observation
+
+BEYOND = 0.1  # relative: what a view sees this much farther away is clearly behind the point
+SURE_ENOUGH = 0.5  # confidence of depth that may contradict
+COARSE = 8  # pixels a side of the cells that are looked at; all of a cell and of its eight neighbours must agree
+
+
+def see_through(geometry: Geometry) -> tuple[Tensor, Cameras]:
+    """How far each coarse cell and its neighbours see at least: (V, h, w), 0 where any of it is not known for sure."""
+    h, w = max(1, geometry.cameras.height // COARSE), max(1, geometry.cameras.width // COARSE)
+    counts = geometry.known & geometry.keep & (geometry.confidence >= SURE_ENOUGH)
+    inverse = torch.where(counts, 1 / geometry.depth.clamp(min=1e-12), torch.inf)
+    height, width = geometry.cameras.height // h, geometry.cameras.width // w
+    nearest = max_pool2d(inverse[:, None, : h * height, : w * width], (height, width))
+    nearest = torch.nn.functional.pad(nearest, (1, 1, 1, 1), value=torch.inf)
+    reach = 1 / max_pool2d(nearest, 3, stride=1)[:, 0]
+    K = geometry.cameras.K / geometry.cameras.K.new_tensor([width, height, 1.0])[:, None]
+    return reach, Cameras(geometry.cameras.c2w, K, h, w)
+
+
+def carve(memory: SpatialMemory, geometry: Geometry, frames: tuple[int, ...], chunk: int) -> tuple[SpatialMemory, dict]:
+    """Stamp the points that new views see through.
+
+    Args:
+        geometry: of the V new views.
+        frames: the V frames; what a view wrote itself, or another view of its own chunk that was made, it does not
+            contradict.
+
+    Returns:
+        the memory, and the numbers of points that were ``doubted`` for the first time and ``retired`` by the second.
+    """
+    reach, cameras = see_through(geometry)
+    tally = {"doubted": 0, "retired": 0}
+    if not memory.observations:
+        return memory, tally
+    touched, changed = _touched(memory), list(memory.observations)
+    for view, (planar, point) in enumerate(visible(memory.observations, cameras)):
+        u, v, z = project_planar(planar, cameras[view])
+        behind = torch.cat([reach[view].flatten(), reach.new_full((1,), -torch.inf)])  # the last: not in the view
+        beyond = z * (1 + BEYOND) < behind[flat_cells(u, v, z, cameras.height, cameras.width)]
+        for number, _, local in by_observation(memory.observations, point[beyond]):
+            o = changed[number]
+            mine = o.chunk == chunk and (chunk >= 0 or o.frame == frames[view])
+            if mine or number in touched or (o.chunk < 0 <= chunk):
+                continue
+            through = torch.zeros(len(o), dtype=torch.bool, device=local.device)
+            through[local] = True
+            through &= (o.retired == NEVER) & ~held_by(memory, o)
+            first, again = through & (o.doubted == NEVER), through & (o.doubted != NEVER)
+            tally["doubted"] += int(first.sum())
+            tally["retired"] += int(again.sum())
+            o = o.marked("doubted", first, chunk) if bool(first.any()) else o
+            changed[number] = o.marked("retired", again, chunk) if bool(again.any()) else o
+    return replace(memory, observations=tuple(changed)), tally
+
+
+def _touched(memory: SpatialMemory) -> set[int]:
+    """The stored observations that edits show elsewhere or otherwise than they were written."""
+    shown = {id(o) for o in memory.drawn}
+    return {i for i, o in enumerate(memory.living) if len(o) and id(o) not in shown}

@@ -1,0 +1,217 @@
+"""Merging on insert: a cell that falls on a surface which the memory already holds adds no point.
+
+The cell itself is the voxel: of all points that fall into it, those within ``SURFACE`` of its depth, with a normal that
+agrees, lie on its surface. They serve a latent cell if they lie near its middle (a latent codes its pixels in their
+places), and a pixel wherever the memory's own surface covers it. What then happens to the older points is the policy's:
+three named functions. What a picture that was given saw is evidence and never gives way to what was made.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import accumulate
+
+import torch
+from torch import Tensor
+
+from .camera import Cameras, flat_cells, project_planar
+from .cloud import SpatialMemory, check_places
+from .discs import SURFACE
+from .front import visible
+from .normals import decode_normals
+from .observation import Observation, by_observation
+from .splat import render_depth
+
+CENTRED = 0.1  # cells: a latent whose point lies this near to the middle of a cell serves it
+AGREES = 0.5  # cosine between the normals of one surface, at least
+FINER = 0.8  # a footprint below this share of the older one's is finer ...
+ALIKE = 1.25  # ... and one above this is coarser
+SURER = 64  # steps of 255 by which confidence is higher
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """P pairs of a new cell and an older point on its surface."""
+
+    cell: Tensor  # (P,) int64 index into the new observation
+    footprint: Tensor  # (P,) world units, of the new cell
+    old_footprint: Tensor  # (P,) of the older point
+    confidence: Tensor  # (P,) 0..255
+    old_confidence: Tensor  # (P,)
+
+
+Policy = Callable[[Pairs], Tensor]  # -> (P,) bool, True = the older point gives way
+
+
+def keep_first(pairs: Pairs) -> Tensor:
+    """The older point stays."""
+    return torch.zeros_like(pairs.cell, dtype=torch.bool)
+
+
+def keep_newest(pairs: Pairs) -> Tensor:
+    """The older point gives way."""
+    return torch.ones_like(pairs.cell, dtype=torch.bool)
+
+
+def keep_finest(pairs: Pairs) -> Tensor:
+    """The older point gives way to one that saw the surface closer, or as close and with more confidence."""
+    closer = pairs.footprint < FINER * pairs.old_footprint
+    surer = pairs.confidence.int() >= pairs.old_confidence.int() + SURER
+    return closer | (surer & (pairs.footprint <= ALIKE * pairs.old_footprint))
+
+
+POLICIES: dict[str, Policy] = {"keep_first": keep_first, "keep_finest": keep_finest, "keep_newest": keep_newest}
+
+
+def merge(
+    memory: SpatialMemory,
+    observations: Sequence[Observation],
+    policy: Policy = keep_first,
+    tolerance: float = SURFACE,
+) -> tuple[SpatialMemory, dict]:
+    """Insert observations, each held against the memory and against those before it.
+
+    Left out is what an edit refuses, what a given picture looked through, and what the memory shows already.
+
+    Returns:
+        the memory, and what happened: ``lifted``, ``refused``, ``overlooked``, ``merged``, ``added``, ``replaced``.
+
+    Raises:
+        ValueError: points that are not finite, or another kind of features.
+    """
+    check_places(observations)
+    tally = dict.fromkeys(("lifted", "refused", "overlooked", "merged", "added", "replaced"), 0)
+    for o in observations:
+        refused = refused_by(memory, o.points)
+        overlooked = ~refused & looked_through(memory, o.points, tolerance)
+        fresh = o.where(~(refused | overlooked))
+        added, old = _held_against(memory, fresh, policy, tolerance)
+        memory = retired(memory, old, o.chunk).insert([fresh.where(added)])
+        tally["lifted"] += len(o)
+        tally["refused"] += int(refused.sum())
+        tally["overlooked"] += int(overlooked.sum())
+        tally["merged"] += int((~added).sum())
+        tally["added"] += int(added.sum())
+        tally["replaced"] += len(old)
+    return memory, tally
+
+
+def refused_by(memory: SpatialMemory, points: Tensor) -> Tensor:
+    """Which points (N, 3) an edit keeps out of the memory, where something was deleted: (N,) bool."""
+    refused = torch.zeros(len(points), dtype=torch.bool, device=points.device)
+    for edit in memory.edits:
+        refused |= edit.refuses(points)
+    return refused
+
+
+def held_by(memory: SpatialMemory, observation: Observation) -> Tensor:
+    """Which points of a stored observation an edit locks in place: (N,) bool."""
+    held = torch.zeros(len(observation), dtype=torch.bool, device=observation.points.device)
+    for edit in memory.edits:
+        held |= edit.holds(observation)
+    return held
+
+
+def looked_through(memory: SpatialMemory, points: Tensor, tolerance: float = SURFACE) -> Tensor:
+    """Which points (N, 3) stand where a given picture (chunk -1) saw past them to a surface behind: (N,) bool.
+
+    A picture that was given is evidence, a frame that was made is not. Its own surfaces are never hidden from its own
+    camera by what is estimated later: so the way back ends at what was seen at first. Only cells that the picture
+    still holds in memory count; by ``tolerance`` (relative) a point may stand in front of them.
+    """
+    blocked = torch.zeros(len(points), dtype=torch.bool, device=points.device)
+    planar = points.T.contiguous()
+    for o in memory.living:
+        if o.chunk >= 0:
+            continue
+        h, w = o.camera.height, o.camera.width
+        behind = torch.full((h * w + 1,), -torch.inf, device=points.device)  # the last entry takes what falls outside
+        behind[o.cells.long()] = o.depth
+        u, v, z = project_planar(planar, o.camera)
+        blocked |= z < behind[flat_cells(u, v, z, h, w)] * (1 - tolerance)
+    return blocked
+
+
+def retired(memory: SpatialMemory, index: Tensor, chunk: int) -> SpatialMemory:
+    """The memory in which some points draw no more from ``chunk`` on. ``index`` (K,) into the living points."""
+    kept = list(memory.observations)
+    for number, _, local in by_observation(memory.living, index):
+        o = kept[number]
+        mask = torch.zeros(len(o), dtype=torch.bool, device=index.device)
+        mask[local if o.live is None else o.live.nonzero()[:, 0][local]] = True
+        kept[number] = o.marked("retired", mask, chunk)
+    return replace(memory, observations=tuple(kept)) if len(index) else memory
+
+
+def _held_against(memory: SpatialMemory, fresh: Observation, policy: Policy, tolerance: float) -> tuple[Tensor, Tensor]:
+    """Which new points (N,) bool are added, and the living points (K,) int64 that give way to them."""
+    pairs, point = _pairs(memory.drawn, fresh, tolerance, CENTRED if memory.kind == "latent" else 1.0)
+    paired = torch.zeros(len(fresh), dtype=torch.bool, device=point.device)
+    paired[pairs.cell] = True
+    shown = paired if memory.kind == "latent" else _covered(memory, fresh, tolerance)
+    living, able = _yielding(memory, fresh, point, policy(pairs))
+    stays = torch.zeros_like(paired)
+    stays[pairs.cell[~able]] = True  # one of the older points of this cell stays
+    wins = paired & ~stays
+    return ~shown | wins, living[able & wins[pairs.cell]].unique()
+
+
+def _yielding(memory: SpatialMemory, fresh: Observation, point: Tensor, yields: Tensor) -> tuple[Tensor, Tensor]:
+    """Where the drawn points (P,) stand among the living, and which of them may be replaced.
+
+    Not what was given, unless by what was given too, and nothing that an edit has touched or locked.
+    """
+    living, able = point.clone(), torch.zeros_like(yields)
+    if not bool(yields.any()):
+        return living, able
+    firsts = accumulate((len(o) for o in memory.living), initial=0)
+    home = {id(o): (number, first) for number, (o, first) in enumerate(zip(memory.living, firsts))}
+    for index, mine, local in by_observation(memory.drawn, point):
+        o = memory.drawn[index]
+        if id(o) not in home or (o.chunk < 0 <= fresh.chunk):
+            continue
+        number, first = home[id(o)]
+        stored = memory.observations[number]
+        held = held_by(memory, stored)
+        held = held if stored.live is None else held[stored.live]
+        living[mine] = first + local
+        able[mine] = yields[mine] & ~held[local]
+    return living, able
+
+
+def _pairs(
+    observations: Sequence[Observation], fresh: Observation, tolerance: float, near: float
+) -> tuple[Pairs, Tensor]:
+    """Every older point within ``near`` cells of the middle of a new cell, on its surface, and its index (P,)."""
+    camera = fresh.camera
+    h, w = camera.height, camera.width
+    mine = torch.full((h * w + 1,), -1, device=fresh.points.device)
+    mine[fresh.cells.long()] = torch.arange(len(fresh), device=mine.device)
+    ((planar, point),) = visible(observations, Cameras(camera.c2w[None], camera.K[None], h, w))
+    u, v, z = project_planar(planar, camera)
+    cell = mine[flat_cells(u, v, z, h, w)]
+    aside = ((u - u.floor() - 0.5) ** 2 + (v - v.floor() - 0.5) ** 2).sqrt()
+    depth = torch.cat([fresh.depth, fresh.depth.new_zeros(1)])[cell]  # -1, no cell: 0, which nothing is near
+    here = ((cell >= 0) & ((z - depth).abs() <= tolerance * depth) & (aside <= near)).nonzero()[:, 0]
+    cell, point = cell[here], point[here]
+    old_footprint = torch.empty(len(point), device=mine.device)
+    old_confidence = torch.empty(len(point), dtype=torch.uint8, device=mine.device)
+    old_normals = torch.empty(len(point), 2, dtype=torch.uint8, device=mine.device)
+    for number, place, local in by_observation(observations, point):
+        o = observations[number]
+        old_footprint[place], old_confidence[place] = o.spacing[local], o.confidence[local]
+        old_normals[place] = o.normals[local]
+    one, other = decode_normals(fresh.normals[cell]), decode_normals(old_normals)
+    unsure = (one == 0).all(1) | (other == 0).all(1)
+    same = unsure | ((one * other).sum(1) >= AGREES)
+    pairs = Pairs(cell, fresh.spacing[cell], old_footprint, fresh.confidence[cell], old_confidence)
+    return Pairs(*(getattr(pairs, field.name)[same] for field in fields(Pairs))), point[same]
+
+
+def _covered(memory: SpatialMemory, fresh: Observation, tolerance: float) -> Tensor:
+    """Which new pixels (N,) the memory's own surface covers at their depth."""
+    if not len(fresh):
+        return torch.zeros(0, dtype=torch.bool)
+    camera = fresh.camera
+    depth, known = render_depth(memory, Cameras(camera.c2w[None], camera.K[None], camera.height, camera.width))
+    depth, known = depth[0].flatten()[fresh.cells.long()], known[0].flatten()[fresh.cells.long()]
+    return known & ((fresh.depth - depth).abs() <= tolerance * fresh.depth)

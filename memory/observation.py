@@ -1,0 +1,152 @@
+"""What one frame taught: points, what they carry, and the stamps that later frames put on them.
+
+What is kept a point is what cannot be derived; where all points agree, one number stands for all (a tensor of stride
+0). Depth and footprint follow from the points and the camera; bounds are computed once and can be dropped.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .bounds import Tiles, tiles_of
+from .camera import Cameras, project_planar
+from .shapes import sizes
+
+NEVER = 32767  # the stamp of what has not happened
+SURE = 255  # the confidence of depth that is known
+NO_NORMAL = 0  # both bytes: the normal is not known
+
+PER_POINT = ("points", "features", "cells", "confidence", "normals", "doubted", "retired")
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """N points with where, when and from which cell they came. ``confidence`` and what follows may be one value."""
+
+    points: Tensor  # (N, 3) float32 world
+    features: Tensor  # (N, C): float16 latent channels in model space, or an uint8 colour, 255 = full
+    cells: Tensor  # (N,) int32 flat index of the cell in the source grid
+    camera: Cameras  # () the source camera on its source grid
+    frame: int  # pixel frame of the whole video
+    chunk: int  # the chunk that made it, -1 = given at the start
+    voxel: float = 0.0  # world units; the points were thinned to one a voxel, 0 = not thinned
+    confidence: Tensor = torch.tensor(
+        SURE, dtype=torch.uint8
+    )  # (N,) 0..255: of the depth, times the cosine of incidence
+    normals: Tensor = torch.zeros(2, dtype=torch.uint8)  # (N, 2) octahedral, world axes; (0, 0) = not known
+    doubted: Tensor = torch.tensor(NEVER, dtype=torch.int16)  # (N,) the chunk that first saw past the point, or NEVER
+    retired: Tensor = torch.tensor(NEVER, dtype=torch.int16)  # (N,) from this chunk on it draws no more, or NEVER
+
+    def __post_init__(self) -> None:
+        (n,) = sizes("N 3", points=self.points)
+        for name, shape in (("confidence", (n,)), ("normals", (n, 2)), ("doubted", (n,)), ("retired", (n,))):
+            value = getattr(self, name)
+            if value.shape != shape and value.ndim == len(shape) - 1:
+                object.__setattr__(self, name, value.to(self.points.device).expand(shape))
+        sizes("N 3 | N C | N", points=self.points, features=self.features, cells=self.cells)
+        sizes(
+            f"{n} | {n} 2 | {n} | {n}",
+            confidence=self.confidence,
+            normals=self.normals,
+            doubted=self.doubted,
+            retired=self.retired,
+        )
+
+    def __len__(self) -> int:
+        return self.points.shape[0]
+
+    @cached_property
+    def planar(self) -> Tensor:  # (3, N) contiguous
+        """The points as three rows: every step of a projection runs over contiguous numbers."""
+        return self.points.T.contiguous()
+
+    @property
+    def depth(self) -> Tensor:  # (N,) float32
+        """z-depth in the source camera."""
+        return project_planar(self.planar, self.camera)[2]
+
+    @cached_property
+    def tiles(self) -> Tiles:
+        """Runs of points and where each of them lies at most: what a view asks before it touches them."""
+        return tiles_of(self.planar, self.camera)
+
+    @cached_property
+    def live(self) -> Tensor | None:  # (N,) bool
+        """Which points draw; None where all do."""
+        if self.retired.numel() == 0 or (self.retired.stride(0) == 0 and self.retired[0] == NEVER):
+            return None
+        alive = self.retired == NEVER
+        return None if bool(alive.all()) else alive
+
+    @cached_property
+    def ascending(self) -> bool:
+        """Whether the cells rise strictly, as a lifted view leaves them."""
+        return bool((self.cells[1:] > self.cells[:-1]).all())
+
+    @property
+    def spacing(self) -> Tensor:  # (N,) world units
+        """How far apart neighbouring points lie at each point's depth: the footprint of a source cell, or the voxel."""
+        focal = min(self.camera.K[0, 0].item(), self.camera.K[1, 1].item())
+        return (self.depth / focal).clamp(min=self.voxel)
+
+    def where(self, keep: Tensor) -> "Observation":  # keep: (N,) bool, True = stays, or (K,) int64 indices
+        """The points that ``keep`` picks, in their order."""
+        picked: dict[str, Any] = {name: taken(getattr(self, name), keep) for name in PER_POINT}
+        return replace(self, **picked)
+
+    def marked(self, name: str, chosen: Tensor, stamp: int) -> "Observation":  # chosen: (N,) bool
+        """The same points with ``stamp`` in the field ``name`` of those chosen; all else is shared."""
+        stamped: dict[str, Any] = {name: torch.where(chosen, stamp, getattr(self, name)).to(torch.int16)}
+        return replace(self, **stamped)
+
+    def get_ram_usage(self) -> int:
+        """Bytes of what is kept a point; one value that stands for all counts once."""
+        return sum(_stored(getattr(self, name)) for name in PER_POINT)
+
+    def index_bytes(self) -> int:
+        """Bytes of what has been derived so far and can be dropped."""
+        derived = [self.__dict__[name] for name in ("planar", "live") if self.__dict__.get(name) is not None]
+        shared = self.points.untyped_storage().data_ptr()
+        own = sum(_stored(t) for t in derived if t.untyped_storage().data_ptr() != shared)
+        return own + (self.tiles.get_ram_usage() if "tiles" in self.__dict__ else 0)
+
+
+def taken(values: Tensor, keep: Tensor) -> Tensor:
+    """Some of the values along the first axis; one value that stands for all goes on standing for all."""
+    if values.shape[0] and values.stride(0) == 0:
+        count = int(keep.sum()) if keep.dtype == torch.bool else keep.shape[0]
+        return values[:1].expand(count, *values.shape[1:])
+    return values[keep]
+
+
+def owners(observations: Sequence[Observation], index: Tensor) -> tuple[Tensor, Tensor]:
+    """Which observation each of some points (K,) is of, and its place in it; the index runs over all in their order."""
+    ends = torch.tensor([len(o) for o in observations], dtype=torch.int64, device=index.device).cumsum(0)
+    owner = torch.searchsorted(ends, index, right=True)
+    return owner, index - torch.cat([ends.new_zeros(1), ends])[owner]
+
+
+def by_observation(observations: Sequence[Observation], index: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """The observations that some points (K,) are of: number, which of the indices are its own, their place in it."""
+    owner, local = owners(observations, index)
+    order = torch.argsort(owner, stable=True)
+    found, counts = owner[order].unique_consecutive(return_counts=True)
+    for number, mine in zip(found.tolist(), order.split(counts.tolist())):
+        yield number, mine, local[mine]
+
+
+def joined(observations: Sequence[Observation], name: str, empty: Tensor) -> Tensor:
+    """A field of all observations behind one another; ``empty`` has its shape and dtype where there are none."""
+    return torch.cat([empty, *(getattr(o, name) for o in observations)])
+
+
+def _stored(values: Tensor) -> int:
+    count = values[:1].numel() if values.shape[0] and values.stride(0) == 0 else values.numel()
+    return count * values.element_size()
+
+
+assert {f.name for f in fields(Observation)} >= set(PER_POINT)

@@ -1,0 +1,280 @@
+"""What cameras see of a memory, voxel by voxel: kept for each frame, and told of new points alone.
+
+A memory is looked at through its outline: the oldest point of each voxel. A voxel is seen where that point lies no more
+than ``BEHIND`` behind the nearest of its cell, and nothing nearer stands around it (``fence``). The second rule closes
+the gaps that open between points when a camera comes closer than the one that wrote them: from half the depth three of
+four cells of a near surface are empty.
+
+An outline only grows while a memory only grows, and the front only comes nearer: what is out of reach once stays so.
+So a frame's sight after any growth equals, to the bit, the one that is made from nothing.
+"""
+
+import math
+import threading
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate, product
+
+import torch
+from torch import Tensor
+
+from .camera import Cameras
+from .cloud import SpatialMemory
+from .front import front
+from .observation import Observation
+from .voxels import voxel_keys
+
+BEHIND = 0.1  # relative: a point this much farther than the surface in its cell is hidden
+AROUND = 2.1  # footprints that a front point reaches to close a gap: no round number, as neighbours stand at those
+WIDEST = 0.25  # of the short side of the image, at most
+CACHED = 128 << 20  # bytes of sights that are kept
+
+
+@dataclass(frozen=True, eq=False)
+class Outline:
+    """The oldest point of each voxel, M in all. Behind one another: what each growth brought."""
+
+    voxel: float  # world units
+    keys: Tensor  # (M,) int64
+    spacing: Tensor  # (M,) world units: the voxel, or the footprint that the point was written with, if wider
+    parts: tuple[Observation, ...] = ()  # the points, one part a growth, without features
+
+    def grown(self, observations: Sequence[Observation]) -> "Outline":
+        """The outline of a memory that draws these observations as well, behind those before."""
+        if not observations:
+            return self
+        points = torch.cat([o.points for o in observations])
+        keys, home = voxel_keys(points, self.voxel).unique(return_inverse=True)
+        count = torch.arange(len(points), device=points.device)
+        oldest = torch.full_like(keys, len(points)).scatter_reduce_(0, home, count, "amin")
+        fresh = oldest[~among(keys, self.keys.sort()[0])].sort()[0]
+        if not len(fresh):
+            return self
+        points, last = points[fresh], observations[-1]
+        nothing = torch.empty(len(fresh), 0, dtype=last.features.dtype, device=points.device)
+        part = Observation(points, nothing, count[: len(fresh)].int(), last.camera, last.frame, last.chunk)
+        spacing = _spacing(observations, fresh, points).clamp(min=self.voxel)
+        return Outline(
+            self.voxel,
+            torch.cat([self.keys, voxel_keys(points, self.voxel)]),
+            torch.cat([self.spacing, spacing]),
+            (*self.parts, part),
+        )
+
+    def get_ram_usage(self) -> int:
+        """Bytes, those derived from the points included."""
+        points = sum(p.get_ram_usage() + p.index_bytes() for p in self.parts)
+        return points + sum(t.numel() * t.element_size() for t in (self.keys, self.spacing))
+
+
+@dataclass(frozen=True, eq=False)
+class Sight:
+    """What one camera reaches of an outline: E of its points, the nearest of each cell and those close behind."""
+
+    parts: int  # of the outline, that it was told of
+    depth: Tensor  # (h w) z of the nearest point in each cell, inf where there is none
+    cell: Tensor  # (E,) int32
+    z: Tensor  # (E,)
+    point: Tensor  # (E,) int32 into the outline
+
+    def get_ram_usage(self) -> int:
+        return sum(t.numel() * t.element_size() for t in (self.depth, self.cell, self.z, self.point))
+
+
+def outlined(memory: SpatialMemory, voxel: float) -> Outline:
+    """The outline of what a memory draws, from nothing."""
+    device = memory.observations[0].points.device if memory.observations else None
+    none = torch.empty(0, dtype=torch.int64, device=device)
+    return Outline(voxel, none, none.float()).grown(memory.drawn)
+
+
+def look(outline: Outline, cameras: Cameras, before: Sequence[Sight | None]) -> list[Sight]:
+    """The sight of each camera (V,); one that it had ``before`` is told of the points that are new to it."""
+    none, size = torch.empty(0, dtype=torch.int32, device=outline.keys.device), cameras.height * cameras.width
+    blind = Sight(0, torch.full((size,), torch.inf, device=none.device), none, none.float(), none)
+    sights = [s or blind for s in before]
+    begin = [0, *accumulate(len(p) for p in outline.parts)]
+    for told in sorted({s.parts for s in sights} - {len(outline.parts)}):
+        mine = [view for view, s in enumerate(sights) if s.parts == told]
+        found = front(outline.parts[told:], cameras[mine], BEHIND)
+        depth = torch.where(found.depth > 0, found.depth, torch.inf).flatten(1)
+        order = torch.argsort(found.view, stable=True)
+        counts = torch.bincount(found.view, minlength=len(mine)).tolist()
+        new = [t[order].split(counts) for t in (found.cell.int(), found.z, (found.point + begin[told]).int())]
+        for row, view in enumerate(mine):
+            old = sights[view]
+            nearest = torch.minimum(old.depth, depth[row])
+            cell, z, point = (torch.cat([a, b[row]]) for a, b in zip((old.cell, old.z, old.point), new))
+            keep = z <= nearest[cell] * (1 + BEHIND)
+            sights[view] = Sight(len(outline.parts), nearest, cell[keep], z[keep], point[keep])
+    return sights
+
+
+def seen(outline: Outline, cameras: Cameras, sights: Sequence[Sight]) -> list[Tensor]:
+    """The voxels that each camera (V,) sees: V sorted tensors of unique int64 keys."""
+    if not sights:
+        return []
+    size, counts = cameras.height * cameras.width, [len(s.cell) for s in sights]
+    depth = torch.stack([s.depth for s in sights])  # (V, h w)
+    place = torch.cat([s.cell + view * size for view, s in enumerate(sights)]).long()  # (E,) into all views
+    z, point = torch.cat([s.z for s in sights]), torch.cat([s.point for s in sights])
+    first = (z == depth.view(-1)[place]).nonzero()[:, 0]
+    wide = torch.zeros_like(depth)  # of points at one depth the widest, whatever their order
+    wide.view(-1).scatter_reduce_(0, place[first], outline.spacing[point[first]], "amax")
+    focal = torch.minimum(cameras.K[:, 0, 0], cameras.K[:, 1, 1])[:, None]
+    grid = (len(sights), cameras.height, cameras.width)
+    around = fence(depth.view(grid), (AROUND * focal * wide / depth).view(grid))
+    free = z <= around.view(-1)[place] * (1 + BEHIND)
+    keys = outline.keys[point]
+    return [k[f].sort()[0] for k, f in zip(keys.split(counts), free.split(counts))]
+
+
+def fence(depth: Tensor, reach: Tensor) -> Tensor:
+    """How far away the front that stands all around each cell is at most: (V, h, w), inf where a quarter is free.
+
+    Around each cell lie four quarters; in each the nearest front point counts whose ``reach`` the cell is within. One
+    side of a straight edge always has a quarter free, so an edge hides nothing beside it, and a slanted surface does
+    not hide itself. What shows through a slit that is narrower than two such reaches is lost.
+
+    Args:
+        depth: (V, h, w) of the front, inf where there is none.
+        reach: (V, h, w) in cells, from cell to cell.
+    """
+    views, h, w = depth.shape
+    reach = reach.clamp(max=WIDEST * min(h, w))
+    pad = math.ceil(reach.amax().item())
+    high, wide = h + 2 * pad, w + 2 * pad
+    z, far = depth.new_full((views, high, wide), torch.inf), depth.new_zeros(views, high, wide)
+    z[:, pad : pad + h, pad : pad + w], far[:, pad : pad + h, pad : pad + w] = depth, reach
+    place = (z < torch.inf).view(-1).nonzero()[:, 0]
+    order = far.view(-1)[place].argsort(descending=True)
+    place, z, far = place[order], z.view(-1), far.view(-1)
+    reaches, fronts, edge = -far[place], z[place], pad * wide + pad
+    quarters = depth.new_full((4, z.numel()), torch.inf)
+    for down, right in product(range(-pad, pad + 1), repeat=2):
+        distance, shift = math.hypot(down, right), down * wide + right
+        count = int(torch.searchsorted(reaches, -distance))  # those that reach farther
+        cover = quarters[_quarter(-right, -down)]
+        if not (count and distance):
+            continue
+        if 8 * count > z.numel():  # most do: in a row, without a list
+            part = cover[edge + shift : z.numel() - edge + shift]
+            torch.minimum(part, torch.where(far > distance, z, torch.inf)[edge : z.numel() - edge], out=part)
+        else:
+            there = place[:count] + shift
+            cover[there] = torch.minimum(cover[there], fronts[:count])
+    return quarters.amax(0).view(views, high, wide)[:, pad : pad + h, pad : pad + w].contiguous()
+
+
+def among(keys: Tensor, known: Tensor) -> Tensor:
+    """Which of the keys (N,) are among those known (M,), which are sorted: (N,) bool."""
+    if not len(known):
+        return torch.zeros_like(keys, dtype=torch.bool)
+    return known[torch.searchsorted(known, keys).clamp(max=len(known) - 1)] == keys
+
+
+@dataclass(frozen=True, eq=False)
+class Lineage:
+    """A memory that was looked at, and what was seen: good for any memory that begins with the same observations."""
+
+    told: tuple["weakref.ref[Observation]", ...]
+    outline: Outline
+    sights: dict[bytes, Sight]  # by pose, K and grid; the one used last stands last
+
+    def leads_to(self, observations: Sequence[Observation], voxel: float) -> bool:
+        """Whether a memory of these observations is this one, or this one grown."""
+        begins = len(self.told) <= len(observations) and all(r() is o for r, o in zip(self.told, observations))
+        return begins and self.outline.voxel == voxel
+
+    def get_ram_usage(self) -> int:
+        return self.outline.get_ram_usage() + sum(s.get_ram_usage() for s in self.sights.values())
+
+
+class Sights:
+    """Sights that were made once, up to ``most`` bytes. To forget them costs time and changes nothing.
+
+    Observations are held by weak references and recognised by identity: a memory in which anything changed but its end
+    is looked at afresh. Threads may share it: what is kept is frozen and swapped whole.
+    """
+
+    def __init__(self, most: int = CACHED) -> None:
+        self._most, self._lock = most, threading.Lock()
+        self._kept: tuple[Lineage, ...] = ()  # the one used last stands last
+
+    def visible(self, memory: SpatialMemory, cameras: Cameras, voxel: float) -> list[Tensor]:
+        """The voxels of side ``voxel`` that each camera (V,) sees: V sorted tensors of unique int64 keys."""
+        shown = memory.drawn if memory.edits else memory.living
+        stored = memory.drawn if memory.edits else memory.observations  # what tells a memory: living ones are remade
+        with self._lock:
+            leads = [line for line in self._kept if line.leads_to(stored, voxel)]
+        base = max(leads, key=lambda line: len(line.told), default=None)
+        if base is None:
+            told, outline, sights = 0, outlined(memory, voxel), {}
+        else:
+            told, sights = len(base.told), dict(base.sights)
+            outline = base.outline.grown([o for o in shown[told:] if len(o)])
+        names = [_name(cameras, view) for view in range(len(cameras))]
+        made = look(outline, cameras, [sights.pop(name, None) for name in names])
+        sights.update(zip(names, made))
+        if stored:
+            refs = (*(base.told if base else ()), *(weakref.ref(o) for o in stored[told:]))
+            self._keep(Lineage(refs, outline, sights), base)
+        return seen(outline, cameras, made)
+
+    def get_ram_usage(self) -> int:
+        return sum(line.get_ram_usage() for line in self._kept)
+
+    def forget(self) -> None:
+        with self._lock:
+            self._kept = ()
+
+    def _keep(self, line: Lineage, instead: Lineage | None) -> None:
+        spare = self._most - line.outline.get_ram_usage()
+        for name, sight in reversed(tuple(line.sights.items())):
+            spare -= sight.get_ram_usage()
+            if spare < 0:
+                del line.sights[name]
+        with self._lock:
+            alive = [k for k in self._kept if k is not instead and all(r() is not None for r in k.told)]
+            while alive and spare < sum(k.get_ram_usage() for k in alive):
+                alive.pop(0)
+            self._kept = (*alive, line) if line.sights else tuple(alive)
+
+
+SIGHTS = Sights()
+
+
+def visible_voxels(memory: SpatialMemory, cameras: Cameras, voxel: float) -> list[Tensor]:
+    """The voxels of side ``voxel`` (world units) that each camera (V,) sees: V sorted tensors of unique int64 keys."""
+    return SIGHTS.visible(memory, cameras, voxel)
+
+
+def sight_bytes() -> int:
+    """Bytes of the sights that are kept. They are derived and can be dropped: ``SIGHTS.forget()``."""
+    return SIGHTS.get_ram_usage()
+
+
+def _quarter(right: int, down: int) -> int:
+    """Which of the four quarters a step leads into; each owns the axis that it begins with."""
+    if right > 0 and down >= 0:
+        return 0
+    if down > 0:
+        return 1
+    return 2 if right < 0 else 3
+
+
+def _spacing(observations: Sequence[Observation], index: Tensor, points: Tensor) -> Tensor:
+    """``Observation.spacing`` of some points (K, 3): those at ``index`` (K,) among all of the observations."""
+    ends = torch.tensor([len(o) for o in observations], device=index.device).cumsum(0)
+    owner = torch.searchsorted(ends, index, right=True)
+    c2w, K = (torch.stack([getattr(o.camera, name) for o in observations]) for name in ("c2w", "K"))
+    axis, away = c2w[owner, :3, 2], points - c2w[owner, :3, 3]
+    z = away[:, 0] * axis[:, 0] + away[:, 1] * axis[:, 1] + away[:, 2] * axis[:, 2]
+    least = torch.tensor([o.voxel for o in observations], device=index.device)
+    return torch.maximum(z / torch.minimum(K[:, 0, 0], K[:, 1, 1])[owner], least[owner])
+
+
+def _name(cameras: Cameras, view: int) -> bytes:
+    numbers = torch.cat([cameras.c2w[view].flatten(), cameras.K[view].flatten()])
+    return numbers.cpu().numpy().tobytes() + f"{cameras.height}x{cameras.width}".encode()
