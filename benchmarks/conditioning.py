@@ -52,7 +52,7 @@ def begun(world: WorldModel, kind: str) -> tuple[RolloutState, str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
     world, seconds = load_random_world(), {}
     for kind in ("latent", "rgb"):

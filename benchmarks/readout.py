@@ -41,7 +41,7 @@ def against_sorted(memory: SpatialMemory, cameras: Cameras, repeats: int) -> dic
     said, winner = readout_sorted(memory, planar, features, cameras)
     if not (torch.equal(ours.winner, winner) and torch.equal(ours.features, said)):
         raise ValueError("the readout and its baseline disagree, expected the same points and features")
-    baseline = fastest(lambda: readout_sorted(memory, planar, features, cameras), max(1, repeats // 2))
+    baseline = fastest(lambda: readout_sorted(memory, planar, features, cameras), max(1, repeats // 3))
     seconds = fastest(lambda: splat_nearest(memory, cameras), repeats)
     return {
         "points": memory.num_points,

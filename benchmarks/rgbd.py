@@ -1,9 +1,11 @@
-"""Readout of real RGB-D sequences: lift frame A, read at frame B, compare with B's own latents and colours.
+"""Readout of real RGB-D sequences: lift frame A, read at frame B, compare with B's own colours and latents.
 
 Ours against the released rules (``released.py``), over the same pairs. ``ours`` and ``released_rules`` are errors: the
 mean squared difference from B over the cells or pixels that both know, over the variance of B's own. Each side's holes
-are its own. Latents are the mini codec's; colours are read at half the sequence's size and compared as they are handed
-on, over black (``ours_divided``, ``released_divided``: divided by their coverage first).
+are its own. Three kinds: ``cell`` is the mean colour of cells of 16 pixels, the latent grid of Wan2.2, for which the
+released rules were written: it shows where things fall. ``latent`` is the mini codec's latents, which say next to
+nothing half a cell off, whoever reads them. ``rgb`` is pixels at half the sequence's size, compared as they are handed
+on, over black (``ours_divided``, ``released_divided``: divided by their coverage first), against Spatia's rules.
 
     python benchmarks/rgbd.py --data FOLDER
 """
@@ -34,7 +36,8 @@ from torch.nn.functional import interpolate
 ROOT = Path(__file__).resolve().parent.parent
 BUNDLED = ROOT / "tests" / "data"
 GAPS = (1, 3, 8)  # places in the list of frames
-STARTS = 2  # pairs a gap and direction
+STARTS = 3  # pairs a gap and direction
+CELL = 16  # pixels a side of a latent cell of Wan2.2
 COVERED = 0.5  # coverage from which a pixel is known
 
 Said = tuple[Tensor, Tensor]  # what is read (C, H, W), and how far it is known (H, W)
@@ -102,7 +105,7 @@ def compared(read_pairs: Iterator[tuple[Tensor, Said, Said]]) -> dict[str, objec
 
 
 def rows(folder: Path, codec: MiniCodec) -> list[dict[str, object]]:
-    """The two rows of a sequence: its latents and its colours."""
+    """The three rows of a sequence: its cells, its latents and its pixels."""
     chosen = pairs(len(json.loads((folder / "frames.json").read_text(encoding="utf-8"))["frames"]))
     used = sorted({place for pair in chosen for place in pair})
     seen = load_sequence(folder, used)
@@ -111,10 +114,14 @@ def rows(folder: Path, codec: MiniCodec) -> list[dict[str, object]]:
     codes = codec.encode_frames(_scaled(seen.images, height, width) * 2 - 1)
     images = _scaled(seen.images, *(side // 2 for side in seen.images.shape[2:]))
     local = [(used.index(a), used.index(b)) for a, b in chosen]
+    grid = [side // CELL for side in seen.images.shape[2:]]
+    means = interpolate(seen.images, grid, mode="area").transpose(0, 1).contiguous()
+    cells = compared((means[:, b], *latents_read(seen, means, a, b)) for a, b in local)
     latents = compared((codes[:, b], *latents_read(seen, codes, a, b)) for a, b in local)
     colours = compared((images[b], *pixels_read(seen, images, a, b)) for a, b in local)
     common = {"sequence": folder.name, "pairs": len(local)}
-    return [{**common, "kind": "latent", **latents}, {**common, "kind": "rgb", **colours}]
+    kinds = {"cell": cells, "latent": latents, "rgb": colours}
+    return [{**common, "kind": kind, **scores} for kind, scores in kinds.items()]
 
 
 def _geometry(depth: Tensor, cameras: Cameras) -> Geometry:

@@ -10,6 +10,7 @@ batching, threads and TF32. A view projected alone equals the same view in a bat
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -43,7 +44,7 @@ class Cameras:
         """Select along the first batch axis: an int drops it, a slice or index tensor keeps it."""
         return Cameras(self.c2w[index], self.K[index], self.height, self.width)
 
-    @property
+    @cached_property
     def w2c(self) -> Tensor:  # (..., 4, 4)
         return invert_rigid(self.c2w)
 
@@ -188,7 +189,29 @@ def project_planar(planar: Tensor, camera: Cameras) -> tuple[Tensor, Tensor, Ten
     return rows[0] / rows[2] * fx + cx, rows[1] / rows[2] * fy + cy, rows[2]
 
 
-def bordered_cells(planar: Tensor, cameras: Cameras, work: Tensor, cells: Tensor) -> Tensor:
+@dataclass(frozen=True)
+class Lenses:
+    """What V views multiply by and add, laid out for many points at once."""
+
+    rows: Tensor  # (4, 3, V, 1) the columns of w2c
+    focal: Tensor  # (2, V, 1)
+    centre: Tensor  # (2, V, 1)
+    height: int
+    width: int
+
+    def __getitem__(self, index: Tensor) -> "Lenses":
+        """Some of the views."""
+        return Lenses(self.rows[:, :, index], self.focal[:, index], self.centre[:, index], self.height, self.width)
+
+
+def lenses(cameras: Cameras) -> Lenses:
+    """Cameras (V,) as ``bordered_cells`` wants them."""
+    rows = cameras.w2c[:, :3].permute(2, 1, 0).unsqueeze(-1).contiguous()
+    focal, centre = (cameras.K[:, (0, 1), entry].T.unsqueeze(-1).contiguous() for entry in ((0, 1), (2, 2)))
+    return Lenses(rows, focal, centre, cameras.height, cameras.width)
+
+
+def bordered_cells(planar: Tensor, views: Lenses, work: Tensor, cells: Tensor) -> Tensor:
     """``project_planar`` of many views at once, and the cell of each point on a grid with a border of one cell.
 
     The same products in the same order as ``project_planar``, so the same bits, written into ``work``: a pass over
@@ -197,25 +220,22 @@ def bordered_cells(planar: Tensor, cameras: Cameras, work: Tensor, cells: Tensor
 
     Args:
         planar: (3, N) world, finite.
-        cameras: (V,).
         work: (6, V, N) float32, overwritten.
         cells: (V, N) int64, overwritten: (floor(v) + 1) * (width + 2) + floor(u) + 1, within the bordered grid.
 
     Returns:
         z (V, N), a part of ``work``.
     """
-    rows = cameras.w2c[:, :3].permute(2, 1, 0).unsqueeze(-1)  # (4, 3, V, 1)
-    focal, centre = (cameras.K[:, (0, 1), entry].T.unsqueeze(-1) for entry in ((0, 1), (2, 2)))  # (2, V, 1)
     turned, term = work[:3], work[3:]
-    torch.mul(planar[0], rows[0], out=turned)
+    torch.mul(planar[0], views.rows[0], out=turned)
     for axis in (1, 2):
-        turned.add_(torch.mul(planar[axis], rows[axis], out=term))
-    turned.add_(rows[3])
-    (u, v), z = turned[:2], turned[2]
+        turned.add_(torch.mul(planar[axis], views.rows[axis], out=term))
+    turned.add_(views.rows[3])
+    u, v, z = turned
     torch.threshold_(z, 0.0, torch.inf)
-    turned[:2].div_(z).mul_(focal).add_(centre).floor_()
-    v.clamp_(-1, cameras.height)
-    cells.copy_(u.clamp_(-1, cameras.width).add_(v, alpha=cameras.width + 2).add_(cameras.width + 3))
+    turned[:2].div_(z).mul_(views.focal).add_(views.centre).floor_()
+    v.clamp_(-1, views.height)
+    cells.copy_(u.clamp_(-1, views.width).add_(v, alpha=views.width + 2).add_(views.width + 3))
     return z
 
 

@@ -59,7 +59,7 @@ class SpatialMemory:
     @cached_property
     def living(self) -> tuple[Observation, ...]:
         """The stored observations without their retired points: one for each, empty ones included."""
-        return tuple(o if o.live is None else o.where(o.live) for o in self.observations)
+        return tuple(o.living for o in self.observations)
 
     @cached_property
     def drawn(self) -> tuple[Observation, ...]:
@@ -90,17 +90,14 @@ class SpatialMemory:
 
     def gather(self, index: Tensor) -> Tensor:  # index: (K,) int64 into points
         """Features (K, C) float32 of some points, without joining those of all; colours in [0, 1]."""
-        gathered = torch.empty(index.shape[0], self.channels, dtype=FEATURES[self.kind], device=index.device)
+        parts = [torch.empty(0, self.channels, dtype=FEATURES[self.kind], device=index.device)]
+        order = [index[:0]]
         for number, place, local in by_observation(self.drawn, index):
-            gathered[place] = self.drawn[number].features[local]
-        return gathered.float() / 255 if self.kind == "rgb" else gathered.float()
-
-    def places(self, index: Tensor) -> Tensor:  # index: (K,) int64 into points
-        """Where some points lie, as three rows (3, K), without joining all."""
-        gathered = torch.empty(3, index.shape[0], device=index.device)
-        for number, place, local in by_observation(self.drawn, index):
-            gathered[:, place] = self.drawn[number].planar[:, local]
-        return gathered
+            parts.append(self.drawn[number].features.index_select(0, local))
+            order.append(place)
+        gathered = torch.empty(len(index), self.channels, device=index.device)
+        gathered[torch.cat(order)] = torch.cat(parts).float()
+        return gathered / 255 if self.kind == "rgb" else gathered
 
     @cached_property
     def rank(self) -> Tensor | None:  # (M,) int64, or None where the points are in this order already
@@ -162,7 +159,7 @@ class SpatialMemory:
         return sum(o.get_ram_usage() for o in (*self.observations, *inserted))
 
     def index_bytes(self) -> int:
-        """Bytes of derived indices that can be dropped and made again: planar copies, depths, bounds."""
+        """Bytes of derived indices that can be dropped and made again: bounds, and the points that still draw."""
         return sum(o.index_bytes() for o in self.observations)
 
 

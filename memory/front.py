@@ -1,9 +1,9 @@
 """The front of a memory: for many views at once, how near the nearest point of each cell is, and which lie there.
 
-One pass. A block of points is projected into the views that may see it; a minimum over float32 depths settles the front
-so far, and points that lie behind it are dropped at once. What is left is compared with the final front. A minimum
-knows no order, so the same points give the same bits in any order and on any number of threads. Features are never
-touched here.
+One pass. A block of points is projected into the views that may see it; points that lie behind the front so far are
+dropped at once, and a minimum over float32 depths of the rest brings it nearer. What is left is compared with the final
+front. A minimum knows no order, so the same points give the same bits in any order and on any number of threads.
+Features are never touched here.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from .bounds import TILE, may_see
-from .camera import Cameras, bordered_cells
+from .camera import Cameras, bordered_cells, lenses
 from .observation import Observation
 
 BLOCK = 1 << 17  # pairs of a point and a view that are worked on at once: they stay in the cache
+FIRST = 1 << 13  # pairs of the first step, before which there is no front; each step is twice the one before
 MOST_CELLS = 1 << 24  # up to here float32 counts cells exactly
 WORD = 8  # bytes that are asked at once whether any is set
 
@@ -30,6 +31,7 @@ class Front:
     cell: Tensor  # (H,) int64 the flat cell that it falls into
     point: Tensor  # (H,) int64 its index among the points of all observations
     z: Tensor  # (H,) its z-depth there
+    place: Tensor  # (3, H) where it lies, world
 
 
 def front(observations: Sequence[Observation], cameras: Cameras, tolerance: float = 0.0) -> Front:
@@ -45,44 +47,45 @@ def front(observations: Sequence[Observation], cameras: Cameras, tolerance: floa
         raise ValueError(f"the grid is {h} x {w}, expected at most {MOST_CELLS} cells; read a smaller one")
     device = cameras.c2w.device
     best = torch.full((views, (h + 2) * (w + 2)), torch.inf, device=device)
-    found: list[tuple[Tensor, ...]] = []  # bordered cell of all views in a row, point, z
-    held = Scratch(device)
+    found: list[tuple[Tensor, ...]] = []  # bordered cell of all views in a row, point, z, place
+    every, held, size = lenses(cameras), Scratch(device), FIRST
     for parts, seen in blocks(observations, cameras):
         chosen = seen.nonzero()[:, 0].to(device)
-        some = cameras if len(chosen) == views else cameras[chosen]
-        nearest = best if len(chosen) == views else best[chosen]
-        step = max(1024, BLOCK // len(chosen))
+        whole = len(chosen) == views
+        some, nearest = (every, best) if whole else (every[chosen], best[chosen])
+        first = chosen * best.shape[1]
         planar = torch.cat([observations[o].planar[:, a:b] for o, _, a, b in parts], 1)
-        number = torch.cat([torch.arange(first + a, first + b, device=device) for _, first, a, b in parts])
-        for begin in range(0, planar.shape[1], step):
-            some_points = planar[:, begin : begin + step]
-            n = some_points.shape[1]
-            work, cells, hit = held.sized(len(chosen), n)
-            z = bordered_cells(some_points, some, work, cells)
-            nearest.scatter_reduce_(1, cells, z, "amin")
+        number = torch.cat([torch.arange(begin + a, begin + b, device=device) for _, begin, a, b in parts])
+        end = 0
+        while end < planar.shape[1]:
+            begin, end = end, end + max(1, size // len(chosen))
+            points, index, size = planar[:, begin:end], number[begin:end], min(2 * size, BLOCK)
+            work, cells, hit = held.sized(len(chosen), points.shape[1])
+            z = bordered_cells(points, some, work, cells)
             limit = torch.gather(nearest, 1, cells, out=work[3])
             if tolerance:
                 limit.mul_(1 + tolerance)
-            at = set_places(torch.le(z, limit, out=hit))
-            row = at // n
-            where = chosen[row] * best.shape[1] + cells.view(-1)[at]
-            found.append((where, number[begin + at - row * n], z.reshape(-1)[at]))
-        if nearest is not best:
+            row, column = set_places(torch.le(z, limit, out=hit))
+            at = row * points.shape[1] + column
+            cell, depth = cells.view(-1).index_select(0, at), z.reshape(-1).index_select(0, at)
+            nearest.view(-1).scatter_reduce_(0, row * best.shape[1] + cell, depth, "amin")
+            found.append((first[row] + cell, index.index_select(0, column), depth, points.index_select(1, column)))
+        if not whole:
             best[chosen] = nearest
-    nothing = torch.empty(0, dtype=torch.int64, device=device)
-    where, point, z = (torch.cat(parts) for parts in zip(*found)) if found else (nothing, nothing, best.new_empty(0))
-    keep = (z <= best.view(-1)[where] * (1 + tolerance)) & (z < torch.inf)
-    where, point, z = where[keep], point[keep], z[keep]
-    view, cell = where // best.shape[1], where % best.shape[1]
-    row, column = cell // (w + 2) - 1, cell % (w + 2) - 1
+    if not found:
+        nothing = torch.empty(0, dtype=torch.int64, device=device)
+        found = [(nothing, nothing, best.new_empty(0), best.new_empty(3, 0))]
+    where, point, z, place = (torch.cat(parts, -1) for parts in zip(*found))
+    near = (z <= best.view(-1)[where] * (1 + tolerance)) & (z < torch.inf)
+    row, column = torch.arange(-1, h + 1, device=device)[:, None], torch.arange(-1, w + 1, device=device)
     inside = (row >= 0) & (row < h) & (column >= 0) & (column < w)
+    plain = torch.where(inside, row * w + column, -1).flatten()  # of a bordered cell
+    view = torch.bucketize(where, torch.arange(1, views + 1, device=device) * best.shape[1], right=True)
+    cell = plain[where - view * best.shape[1]]
+    kept = (near & (cell >= 0)).nonzero()[:, 0]
     depth = best.view(views, h + 2, w + 2)[:, 1:-1, 1:-1]
     return Front(
-        torch.where(depth < torch.inf, depth, 0.0),
-        view[inside],
-        (row * w + column)[inside],
-        point[inside],
-        z[inside],
+        torch.where(depth < torch.inf, depth, 0.0), view[kept], cell[kept], point[kept], z[kept], place[:, kept]
     )
 
 
@@ -151,11 +154,13 @@ class Scratch:
         )
 
 
-def set_places(mask: Tensor) -> Tensor:
-    """Flat indices of what is True, ascending. Where little is, eight at a time are asked first."""
-    flat = mask.view(-1)
-    if flat.numel() % WORD:
-        return flat.nonzero()[:, 0]
-    words = flat.view(torch.int64).nonzero()[:, 0]
-    lanes = flat.view(-1, WORD)[words].view(-1).nonzero()[:, 0]
-    return words[lanes // WORD] * WORD + lanes % WORD
+def set_places(mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Row and column of what is True (V, N), in order. Where little is, eight at a time are asked first."""
+    n = mask.shape[1]
+    if n % WORD:
+        row, column = mask.nonzero().unbind(1)
+        return row, column
+    words = mask.view(torch.int64).nonzero()  # (K, 2)
+    lanes = mask.view(-1, WORD)[words[:, 0] * (n // WORD) + words[:, 1]].nonzero()  # (H, 2)
+    row, column = words[lanes[:, 0]].unbind(1)
+    return row, column * WORD + lanes[:, 1]

@@ -2,8 +2,9 @@
 
 The cell itself is the voxel: of all points that fall into it, those within ``SURFACE`` of its depth, with a normal that
 agrees, lie on its surface. They serve a latent cell if they lie near its middle (a latent codes its pixels in their
-places), and a pixel wherever the memory's own surface covers it. What then happens to the older points is the policy's:
-three named functions. What a picture that was given saw is evidence and never gives way to what was made.
+places), and a pixel wherever in it they lie; so does the memory's own surface that covers it. What then happens to the
+older points is the policy's: three named functions. What a picture that was given saw is evidence and never gives way
+to what was made.
 """
 
 from collections.abc import Callable, Sequence
@@ -147,7 +148,7 @@ def _held_against(memory: SpatialMemory, fresh: Observation, policy: Policy, tol
     pairs, point = _pairs(memory.drawn, fresh, tolerance, CENTRED if memory.kind == "latent" else 1.0)
     paired = torch.zeros(len(fresh), dtype=torch.bool, device=point.device)
     paired[pairs.cell] = True
-    shown = paired if memory.kind == "latent" else _covered(memory, fresh, tolerance)
+    shown = paired if memory.kind == "latent" else paired | _covered(memory, fresh, tolerance)
     living, able = _yielding(memory, fresh, point, policy(pairs))
     stays = torch.zeros_like(paired)
     stays[pairs.cell[~able]] = True  # one of the older points of this cell stays

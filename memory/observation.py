@@ -43,6 +43,7 @@ class Observation:
 
     def __post_init__(self) -> None:
         (n,) = sizes("N 3", points=self.points)
+        object.__setattr__(self, "points", self.points.T.contiguous().T)  # laid out as ``planar``; no copy if it is
         for name, shape in (("confidence", (n,)), ("normals", (n, 2)), ("doubted", (n,)), ("retired", (n,))):
             value = getattr(self, name)
             if value.shape != shape and value.ndim == len(shape) - 1:
@@ -59,10 +60,10 @@ class Observation:
     def __len__(self) -> int:
         return self.points.shape[0]
 
-    @cached_property
+    @property
     def planar(self) -> Tensor:  # (3, N) contiguous
         """The points as three rows: every step of a projection runs over contiguous numbers."""
-        return self.points.T.contiguous()
+        return self.points.T
 
     @property
     def depth(self) -> Tensor:  # (N,) float32
@@ -81,6 +82,11 @@ class Observation:
             return None
         alive = self.retired == NEVER
         return None if bool(alive.all()) else alive
+
+    @cached_property
+    def living(self) -> "Observation":
+        """The points that draw; the observation itself where all do. Kept, so that all memories share it."""
+        return self if self.live is None else self.where(self.live)
 
     @cached_property
     def ascending(self) -> bool:
@@ -109,10 +115,10 @@ class Observation:
 
     def index_bytes(self) -> int:
         """Bytes of what has been derived so far and can be dropped."""
-        derived = [self.__dict__[name] for name in ("planar", "live") if self.__dict__.get(name) is not None]
-        shared = self.points.untyped_storage().data_ptr()
-        own = sum(_stored(t) for t in derived if t.untyped_storage().data_ptr() != shared)
-        return own + (self.tiles.get_ram_usage() if "tiles" in self.__dict__ else 0)
+        alive, part = self.__dict__.get("live"), self.__dict__.get("living", self)
+        marks = 0 if alive is None else _stored(alive)
+        copied = 0 if part is self else part.get_ram_usage() + part.index_bytes()
+        return marks + copied + (self.tiles.get_ram_usage() if "tiles" in self.__dict__ else 0)
 
 
 def taken(values: Tensor, keep: Tensor) -> Tensor:

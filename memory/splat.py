@@ -68,14 +68,19 @@ def splat_centred(memory: "SpatialMemory", cameras: Cameras, tolerance: float = 
     of a cell; within a step the oldest. So a camera that returns reads what it wrote. ``cameras``: (V,).
     """
     found = front(memory.drawn, cameras, tolerance)
-    aside = torch.empty(len(found.point))
-    places = memory.places(found.point)
-    for view in range(len(cameras)):
-        here = (found.view == view).nonzero()[:, 0]
-        u, v, _ = project_planar(places[:, here], cameras[view])
-        aside[here] = ((u - u.floor() - 0.5) ** 2 + (v - v.floor() - 0.5) ** 2).sqrt()
+    u, v = _projected(found, cameras)
+    aside = ((u - u.floor() - 0.5) ** 2 + (v - v.floor() - 0.5) ** 2).sqrt()
     key = ((aside * STEPS).long() << 32) | _rank(memory, found.point)
     return _told(memory, cameras, found, _first(found, cameras, key))
+
+
+def _projected(found: Front, cameras: Cameras) -> tuple[Tensor, Tensor]:
+    """Where in the image the points found lie: u and v (H,)."""
+    u, v = torch.empty_like(found.z), torch.empty_like(found.z)
+    for view in range(len(cameras)):
+        here = (found.view == view).nonzero()[:, 0]
+        u[here], v[here], _ = project_planar(found.place[:, here], cameras[view])
+    return u, v
 
 
 def _rank(memory: "SpatialMemory", point: Tensor) -> Tensor:
@@ -98,21 +103,19 @@ def _told(memory: "SpatialMemory", cameras: Cameras, found: Front, chosen: Tenso
     """What the chosen of the points found (V, h, w), -1 at holes, say, and where in their cells they lie."""
     known = chosen >= 0
     here = chosen[known]
+    won = Front(found.depth, *(getattr(found, name)[..., here] for name in ("view", "cell", "point", "z", "place")))
     winner = torch.full_like(chosen, -1)
-    winner[known] = found.point[here]
+    winner[known] = won.point
     depth = torch.zeros(known.shape, device=known.device)
-    depth[known] = found.z[here]
+    depth[known] = won.z
     features = torch.zeros(*known.shape, memory.channels, device=known.device)
-    features[known] = memory.gather(winner[known])
-    places = torch.zeros(3, *known.shape)
-    places[:, known] = memory.places(winner[known])
-    rows, columns = torch.meshgrid(torch.arange(cameras.height) + 0.5, torch.arange(cameras.width) + 0.5, indexing="ij")
-    offset = torch.zeros(len(cameras), 2, cameras.height, cameras.width)
-    for view in range(len(cameras)):
-        here = known[view]
-        u, v, _ = project_planar(places[:, view, here], cameras[view])
-        offset[view, :, here] = torch.stack([u - columns[here], v - rows[here]])
-    return Readout(features.permute(0, 3, 1, 2).contiguous(), depth, known.float(), winner, offset)
+    features[known] = memory.gather(won.point)
+    u, v = _projected(won, cameras)
+    offset = torch.zeros(*known.shape, 2, device=known.device)
+    middle = torch.stack([won.cell % cameras.width, won.cell // cameras.width], 1) + 0.5
+    offset[known] = torch.stack([u, v], 1) - middle
+    features, offset = (t.permute(0, 3, 1, 2).contiguous() for t in (features, offset))
+    return Readout(features, depth, known.float(), winner, offset)
 
 
 def splat_discs(memory: "SpatialMemory", cameras: Cameras, radius: Radius = adaptive()) -> Readout:  # noqa: B008
@@ -128,11 +131,12 @@ def splat_discs(memory: "SpatialMemory", cameras: Cameras, radius: Radius = adap
         torch.full((len(cameras), h, w), -1),
         torch.zeros(len(cameras), 2, h, w),
     )
+    said = memory.gather(torch.arange(sum(len(o) for o in memory.drawn)))  # asked for five times a pixel
     for view, (planar, spacing, index) in enumerate(_visible(memory, cameras, radius)):
         layers = nearest_discs(discs_of(planar, spacing, cameras[view], radius), NEAREST)
         drawn = layers.winner >= 0
         features = torch.zeros(*layers.winner.shape, memory.channels)
-        features[drawn] = memory.gather(index[layers.winner[drawn]])
+        features[drawn] = said[index[layers.winner[drawn]]]
         clear = torch.ones(h * w)
         for layer, alpha in enumerate(layers.alpha):
             here = drawn[layer].nonzero()[:, 0]

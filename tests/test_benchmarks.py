@@ -196,7 +196,7 @@ def test_rgbd_row_of_the_bundled_sequence(livingroom, monkeypatch):
     monkeypatch.setattr(rgbd, "GAPS", (1,))
     monkeypatch.setattr(rgbd, "STARTS", 2)
     rows = rgbd.rows(livingroom, rgbd.MiniCodec(rgbd.load_mini_codec()))
-    assert [row["kind"] for row in rows] == ["latent", "rgb"]
+    assert [row["kind"] for row in rows] == ["cell", "latent", "rgb"]
     for row in rows:
         assert {"sequence", "ours", "released_rules", "ours_holes", "released_holes"} <= set(row)
         assert 0 < row["ours"] < row["released_rules"] and 0 < row["both_known"] <= 1

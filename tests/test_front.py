@@ -15,6 +15,7 @@ from spatial_memory.memory.camera import (
     concatenate,
     flat_cells,
     intrinsics_from_fov,
+    lenses,
     project_planar,
     unproject,
 )
@@ -103,7 +104,7 @@ def test_bordered_cells_are_those_of_project_planar_to_the_bit(size, count):
     cameras = random_cameras(generator, 5, height, width)
     planar = around(generator, count).T.contiguous()
     work, cells = torch.empty(6, 5, count), torch.empty(5, count, dtype=torch.int64)
-    z = bordered_cells(planar, cameras, work, cells)
+    z = bordered_cells(planar, lenses(cameras), work, cells)
     beside = 0
     for view in range(5):
         u, v, exact = project_planar(planar, cameras[view])
@@ -184,7 +185,7 @@ def test_set_places_are_those_of_nonzero():
     generator = torch.Generator().manual_seed(0)
     for shape, share in (((3, 8), 0.5), ((1, 7), 0.5), ((4, 1000), 0.01), ((2, 16), 0.0), ((2, 12), 1.0), ((0, 8), 0)):
         mask = torch.rand(shape, generator=generator) < share
-        assert torch.equal(set_places(mask), mask.flatten().nonzero()[:, 0])
+        assert torch.equal(torch.stack(set_places(mask), 1), mask.nonzero())
 
 
 def seen_points(o, camera, margin=0.0):
