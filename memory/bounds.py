@@ -69,22 +69,19 @@ def may_see(corners: Tensor, cameras: Cameras, margin: float = 0.0) -> Tensor:
         margin: pixels around the image that count as seen (discs reach that far).
     """
     w2c, K = cameras.w2c.double().cpu(), cameras.K.double().cpu()
-    seen = torch.ones(len(cameras), corners.shape[0], dtype=torch.bool)
-    flat = corners.reshape(-1, 3)
-    reach = flat.abs().max().item() if len(flat) else 0.0
-    for view in range(len(cameras)):
-        x, y, z = (flat @ w2c[view, :3, :3].T + w2c[view, :3, 3]).T
-        (fx, _, cx), (_, fy, cy), _ = K[view].tolist()
-        edge = SLACK + margin
-        lost = CANCELLED * (reach + w2c[view, :3, 3].abs().max().item())
-        sides = torch.stack(
-            [
-                -z - lost,  # each is positive where a point lies beyond that side
-                -(fx * x + (cx + edge) * z) - lost * (fx + abs(cx)),
-                fx * x + (cx - edge - cameras.width) * z - lost * (fx + cameras.width + abs(cx)),
-                -(fy * y + (cy + edge) * z) - lost * (fy + abs(cy)),
-                fy * y + (cy - edge - cameras.height) * z - lost * (fy + cameras.height + abs(cy)),
-            ]
-        ).reshape(5, -1, 8)
-        seen[view] = ~(sides > 0).all(2).any(0)
-    return seen
+    flat = corners.reshape(-1, 3).T.contiguous()
+    lost = CANCELLED * ((flat.abs().max() if flat.numel() else 0.0) + w2c[:, :3, 3].abs().amax(1)[:, None])  # (V, 1)
+    x, y, z = (
+        w2c[:, i, 0, None] * flat[0] + w2c[:, i, 1, None] * flat[1] + w2c[:, i, 2, None] * flat[2] + w2c[:, i, 3, None]
+        for i in range(3)
+    )  # (V, 8 M)
+
+    def out(side: Tensor) -> Tensor:  # positive where a corner lies beyond it
+        return (side > 0).view(len(cameras), -1, 8).all(2)
+
+    beyond, edge = out(-z - lost), SLACK + margin
+    for along, axis, size in ((x, 0, cameras.width), (y, 1, cameras.height)):
+        f, c = K[:, axis, axis, None], K[:, axis, 2, None]
+        spare = lost * (f + c.abs() + size)
+        beyond |= out(-(f * along + (c + edge) * z) - spare) | out(f * along + (c - edge - size) * z - spare)
+    return ~beyond
