@@ -73,7 +73,7 @@ def read_pixels(image: Tensor, depth: Tensor, source: Cameras, target: Cameras) 
     memory = SpatialMemory("rgb", "", 3, 1.0, True).insert(
         [Observation(places, as_bytes(colours), cells, source, 0, 0, VOXEL)]
     )
-    view = Cameras(target.c2w[None], target.K[None], target.height, target.width)
+    view = target.alone()
     read = splat_discs(memory, view, fixed())
     return read.features[0], read.known[0]
 

@@ -82,5 +82,5 @@ def _views(memory: SpatialMemory) -> list[Cameras]:
         first, c = cameras[0], cameras[index]
         short = min(first.height, first.width)
         h, w = (max(1, round(GRID * side / short)) for side in (first.height, first.width))
-        made.append(Cameras(c.c2w[None], c.K[None], c.height, c.width).resized(h, w))
+        made.append(c.alone().resized(h, w))
     return made

@@ -57,6 +57,10 @@ class Cameras:
         scale = self.K.new_tensor([width / self.width, height / self.height, 1.0])
         return Cameras(self.c2w, scale[:, None] * self.K, height, width)
 
+    def alone(self) -> "Cameras":
+        """A single camera as a batch of one."""
+        return Cameras(self.c2w[None], self.K[None], self.height, self.width)
+
     def moved(self, world: Tensor, scale: float = 1.0) -> "Cameras":
         """The same cameras after the world was scaled about its origin and then moved by ``world`` (4, 4)."""
         scaled = self.c2w.clone()
@@ -237,6 +241,11 @@ def bordered_cells(planar: Tensor, views: Lenses, work: Tensor, cells: Tensor) -
     v.clamp_(-1, views.height)
     cells.copy_(u.clamp_(-1, views.width).add_(v, alpha=views.width + 2).add_(views.width + 3))
     return z
+
+
+def from_middle(u: Tensor, v: Tensor) -> Tensor:
+    """How far points lie from the middle of the cell that they fall into: (N,) in cells."""
+    return ((u - u.floor() - 0.5) ** 2 + (v - v.floor() - 0.5) ** 2).sqrt()
 
 
 def flat_cells(u: Tensor, v: Tensor, z: Tensor, height: int, width: int) -> Tensor:

@@ -14,7 +14,7 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from .camera import Cameras, flat_cells, project_planar
+from .camera import flat_cells, from_middle, project_planar
 from .cloud import SpatialMemory, check_places
 from .discs import SURFACE
 from .front import visible
@@ -187,12 +187,11 @@ def _pairs(
     h, w = camera.height, camera.width
     mine = torch.full((h * w + 1,), -1, device=fresh.points.device)
     mine[fresh.cells.long()] = torch.arange(len(fresh), device=mine.device)
-    ((planar, point),) = visible(observations, Cameras(camera.c2w[None], camera.K[None], h, w))
+    ((planar, point),) = visible(observations, camera.alone())
     u, v, z = project_planar(planar, camera)
     cell = mine[flat_cells(u, v, z, h, w)]
-    aside = ((u - u.floor() - 0.5) ** 2 + (v - v.floor() - 0.5) ** 2).sqrt()
     depth = torch.cat([fresh.depth, fresh.depth.new_zeros(1)])[cell]  # -1, no cell: 0, which nothing is near
-    here = ((cell >= 0) & ((z - depth).abs() <= tolerance * depth) & (aside <= near)).nonzero()[:, 0]
+    here = ((cell >= 0) & ((z - depth).abs() <= tolerance * depth) & (from_middle(u, v) <= near)).nonzero()[:, 0]
     cell, point = cell[here], point[here]
     old_footprint = torch.empty(len(point), device=mine.device)
     old_confidence = torch.empty(len(point), dtype=torch.uint8, device=mine.device)
@@ -213,6 +212,6 @@ def _covered(memory: SpatialMemory, fresh: Observation, tolerance: float) -> Ten
     if not len(fresh):
         return torch.zeros(0, dtype=torch.bool)
     camera = fresh.camera
-    depth, known = render_depth(memory, Cameras(camera.c2w[None], camera.K[None], camera.height, camera.width))
+    depth, known = render_depth(memory, camera.alone())
     depth, known = depth[0].flatten()[fresh.cells.long()], known[0].flatten()[fresh.cells.long()]
     return known & ((fresh.depth - depth).abs() <= tolerance * fresh.depth)

@@ -18,7 +18,6 @@ from .shapes import sizes
 
 NEVER = 32767  # the stamp of what has not happened
 SURE = 255  # the confidence of depth that is known
-NO_NORMAL = 0  # both bytes: the normal is not known
 
 PER_POINT = ("points", "features", "cells", "confidence", "normals", "doubted", "retired")
 

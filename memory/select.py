@@ -32,7 +32,7 @@ def lasso(memory: SpatialMemory, camera: Cameras, mask: Tensor, voxel: float | N
             f"the mask is {tuple(mask.shape)}, the camera images {camera.height} x {camera.width}; draw the mask on "
             "that picture"
         )
-    depth, _ = render_depth(memory, Cameras(camera.c2w[None], camera.K[None], camera.height, camera.width))
+    depth, _ = render_depth(memory, camera.alone())
     points = memory.points
     u, v, z = project_planar(points.T.contiguous(), camera)
     cell = flat_cells(u, v, z, camera.height, camera.width)

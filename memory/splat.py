@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from .camera import Cameras, project_planar
+from .camera import Cameras, from_middle, project_planar
 from .discs import EMPTY, SURFACE, Radius, discs_of, nearest_discs, representatives, surface_depth
 from .front import Front, front, visible
 
@@ -69,8 +69,7 @@ def splat_centred(memory: "SpatialMemory", cameras: Cameras, tolerance: float = 
     """
     found = front(memory.drawn, cameras, tolerance)
     u, v = _projected(found, cameras)
-    aside = ((u - u.floor() - 0.5) ** 2 + (v - v.floor() - 0.5) ** 2).sqrt()
-    key = ((aside * STEPS).long() << 32) | _rank(memory, found.point)
+    key = ((from_middle(u, v) * STEPS).long() << 32) | _rank(memory, found.point)
     return _told(memory, cameras, found, _first(found, cameras, key))
 
 

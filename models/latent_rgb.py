@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from ..memory.exchange import Factors, rgb_from_latents
-from .codec import Codec
 
 MINI_FACTORS = Path(__file__).parent / "mini" / "latent_rgb.json"
 
@@ -31,14 +30,16 @@ WAN22_WEIGHT = (
 WAN22_BIAS = (0.0317, -0.0878, -0.1388)
 
 
-def rgb_factors(codec: Codec) -> Factors:
-    """The linear factors of a codec: weight (C, 3) and bias (3,), from latents in model space to RGB in [0, 1].
+def rgb_factors(name: str, channels: int) -> Factors:
+    """The linear factors of the codec of that name, from latents in model space to RGB in [0, 1].
+
+    Returns:
+        weight (C, 3) and bias (3,).
 
     Raises:
         ValueError: the codec has none, or its own are not here.
     """
-    channels = codec.grid.channels
-    match codec.name, channels:
+    match name, channels:
         case "mini", _:
             record = json.loads(MINI_FACTORS.read_text(encoding="utf-8"))
             weight, bias = torch.tensor(record["weight"]), torch.tensor(record["bias"])
@@ -46,12 +47,12 @@ def rgb_factors(codec: Codec) -> Factors:
             weight, bias = torch.tensor(WAN22_WEIGHT) / 2, (torch.tensor(WAN22_BIAS) + 1) / 2
         case _:
             raise ValueError(
-                f"the codec {codec.name!r} of {channels} channels has no linear RGB factors, only 'mini' and 'wan2.2' "
+                f"the codec {name!r} of {channels} channels has no linear RGB factors, only 'mini' and 'wan2.2' "
                 "(48 channels) have: decode its latents instead"
             )
     if weight.shape != (channels, 3):
         raise ValueError(
-            f"the codec {codec.name!r} has {channels} channels, its factors in {MINI_FACTORS.name} {len(weight)}; fit "
+            f"the codec {name!r} has {channels} channels, its factors in {MINI_FACTORS.name} {len(weight)}; fit "
             "them anew: `python -m spatial_memory.training.latent_rgb`"
         )
     return weight, bias

@@ -1,7 +1,6 @@
 """A memory as a coloured cloud: colours as they are, latents by their codec's linear factors."""
 
 import logging
-from types import SimpleNamespace
 
 import torch
 from torch import Tensor
@@ -19,7 +18,7 @@ def factors_of(memory: SpatialMemory) -> Factors:
     Raises:
         ValueError: the memory's codec has none.
     """
-    return rgb_factors(SimpleNamespace(name=memory.codec, grid=SimpleNamespace(channels=memory.channels)))
+    return rgb_factors(memory.codec, memory.channels)
 
 
 def cloud_of(memory: SpatialMemory) -> Cloud:

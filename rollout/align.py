@@ -110,7 +110,7 @@ def compared(depth: Tensor, rendered: Tensor, known: Tensor, confidence: Tensor,
 
 def trust(depth: Tensor, confidence: Tensor, camera: Cameras) -> Tensor:
     """What each pixel of a view (H, W) counts: its confidence times the cosine at which its surface is seen."""
-    alone = Cameras(camera.c2w[None], camera.K[None], camera.height, camera.width)
+    alone = camera.alone()
     return confidence * normals_of(depth[None], alone)[1][0]
 
 

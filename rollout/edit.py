@@ -15,6 +15,7 @@ from ..memory.camera import Cameras
 from ..memory.cloud import Edit, SpatialMemory
 from ..memory.splat import Readout, splat_centred, splat_discs, splat_nearest
 from ..models.world import WorldModel
+from .look import on_pixels
 from .state import RolloutState, check_world
 
 STALE = 0.005  # share of a frame's cells that an edit changed, from which on the frame is no reference
@@ -127,7 +128,11 @@ def _changed_pixels(
     old, new = splat_centred(before, cells), splat_centred(after, cells)
     changed = _wider(differs(old, new)[0], RIM)
     decoded = world.codec.decode(new.features[0][:, None])[0] / 2 + 0.5
-    return _pixels(changed, camera), decoded.clamp(0, 1), _pixels(new.known[0] > 0, camera)
+    return (
+        on_pixels(changed, camera.height, camera.width),
+        decoded.clamp(0, 1),
+        on_pixels(new.known[0] > 0, camera.height, camera.width),
+    )
 
 
 def stale_frames(memory: SpatialMemory, state: RolloutState) -> tuple[int, ...]:
@@ -164,12 +169,6 @@ def _wider(mask: Tensor, by: int) -> Tensor:
     """A mask (H, W) bool grown by so many cells."""
     grown = torch.nn.functional.max_pool2d(mask.float()[None, None], 2 * by + 1, stride=1, padding=by)
     return grown[0, 0] > 0
-
-
-def _pixels(cells: Tensor, camera: Cameras) -> Tensor:
-    """A mask of cells (h, w) on the camera's pixel grid (H, W)."""
-    rows, columns = camera.height // cells.shape[0], camera.width // cells.shape[1]
-    return cells.repeat_interleave(rows, 0).repeat_interleave(columns, 1)
 
 
 def _memory(world: WorldModel, state: RolloutState) -> SpatialMemory:

@@ -23,6 +23,7 @@ from ..memory.regions import Selection
 from ..memory.shapes import sizes
 from ..memory.splat import render_depth, splat_centred, splat_discs
 from ..models.world import WorldModel
+from .look import on_pixels
 from .start import RGB_VOXEL
 from .state import RolloutState
 
@@ -148,13 +149,11 @@ def _repainted(
     if observation.frame in state.code_frames:
         latents = state.codes[:, state.code_frames.index(observation.frame)]
     else:
-        view = Cameras(camera.c2w[None], camera.K[None], camera.height, camera.width)
-        latents = splat_centred(_memory(state), view).features[0]
+        latents = splat_centred(_memory(state), camera.alone()).features[0]
     picture = codec.decode(latents[:, None])[0] / 2 + 0.5  # (3, H, W)
     cells = torch.zeros(camera.height * camera.width, dtype=torch.bool)
     cells[observation.cells[mask].long()] = True
-    scale = codec.grid.spatial
-    pixels = cells.view(camera.height, camera.width).repeat_interleave(scale, 0).repeat_interleave(scale, 1)
+    pixels = on_pixels(cells.view(camera.height, camera.width), *picture.shape[1:])
     painted = picture.clone()
     painted[:, pixels] = tinted(picture[:, pixels].T, colour, strength).T
     code = codec.encode_frames(painted[None].clamp(0, 1) * 2 - 1)[:, 0]
@@ -190,8 +189,7 @@ def _around(state: RolloutState, points: Tensor) -> Cameras:
         quaternion = torch.stack([half.cos(), torch.tensor(0.0), half.sin(), torch.tensor(0.0)])
         turn[:3, :3] = matrices_from_quaternions(quaternion)
         turn[:3, 3] = middle - turn[:3, :3] @ middle
-        moved = start.moved(turn)
-        turned.append(Cameras(moved.c2w[None], moved.K[None], moved.height, moved.width))
+        turned.append(start.moved(turn).alone())
     cameras = concatenate([*turned, state.code_cameras.resized(state.height, state.width)])
     planar = points.T.contiguous()
     sees = []

@@ -10,7 +10,7 @@ from ..memory.regions import Selection
 from ..memory.splat import Readout
 from ..models.world import WorldModel
 from .edit import differs
-from .look import decoded, readout
+from .look import decoded, on_pixels, readout
 from .report_plots import FAINT, TEXT, Pen
 from .state import RolloutState
 
@@ -89,8 +89,7 @@ def _with_holes(world: WorldModel, memory: SpatialMemory, shown: Readout) -> Ten
 
 def _mixed(image: Tensor, cells: Tensor, colour: tuple[float, float, float], strength: float) -> Tensor:
     """A picture (3, H, W) tinted where cells (h, w) bool are set."""
-    rows, columns = image.shape[1] // cells.shape[0], image.shape[2] // cells.shape[1]
-    pixels = cells.repeat_interleave(rows, 0).repeat_interleave(columns, 1)
+    pixels = on_pixels(cells, *image.shape[1:])
     tint = image.new_tensor(colour)[:, None, None]
     return torch.where(pixels, (1 - strength) * image + strength * tint, image)
 

@@ -66,6 +66,11 @@ def plainly(memory: SpatialMemory, shown: Readout, factors: Factors, spatial: in
     return colours.repeat_interleave(spatial, 2).repeat_interleave(spatial, 3)
 
 
+def on_pixels(cells: Tensor, height: int, width: int) -> Tensor:
+    """A mask of cells (h, w) on the pixels (H, W) that they cover."""
+    return cells.repeat_interleave(height // cells.shape[0], 0).repeat_interleave(width // cells.shape[1], 1)
+
+
 def readout(world: WorldModel, memory: SpatialMemory, cameras: Cameras) -> Readout:
     """Read a memory at cameras (V,) of the pixel grid, on the grid of its kind."""
     if memory.kind == "latent":

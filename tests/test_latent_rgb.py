@@ -1,14 +1,12 @@
 """Linear RGB factors: what they show of photographs, still and moving, and what has none."""
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from spatial_memory.memory.grid import LatentGrid
 from spatial_memory.models.codec import MiniCodec
 from spatial_memory.models.latent_rgb import MINI_FACTORS, rgb_factors, show_latents
 from spatial_memory.models.mini_codec import load_mini_codec
@@ -20,14 +18,6 @@ INPUTS = Path(__file__).resolve().parent.parent / "workflows" / "inputs"
 @pytest.fixture(scope="module")
 def codec():
     return MiniCodec(load_mini_codec())
-
-
-@dataclass(frozen=True)
-class Named:
-    """A codec as far as ``rgb_factors`` looks at it."""
-
-    name: str
-    grid: LatentGrid
 
 
 def psnr(shown, truth):
@@ -57,7 +47,7 @@ def test_a_photograph_that_was_not_fitted_is_recognised(codec, held_out):
 
 def test_the_factors_that_ship_are_those_of_the_recipe(codec):
     weight, bias = fit([latents_and_colours(codec, INPUTS / f"{name}.png") for name in PHOTOGRAPHS])
-    shipped = rgb_factors(codec)
+    shipped = rgb_factors(codec.name, codec.grid.channels)
     assert torch.allclose(shipped[0], weight, atol=1e-3) and torch.allclose(shipped[1], bias, atol=1e-3)
 
 
@@ -65,15 +55,15 @@ def test_latents_that_move_are_shown_like_still_ones(codec):
     image = torch.from_numpy(np.array(Image.open(INPUTS / "spatial_memory_coffee.png").convert("RGB")))
     clip = torch.stack([image[16:176, 8 + 6 * i : 8 + 6 * i + 256] for i in range(5)]).permute(0, 3, 1, 2) / 255
     latents = codec.encode(clip * 2 - 1)  # (C, 2, h, w)
-    shown = show_latents(latents, rgb_factors(codec))
+    shown = show_latents(latents, rgb_factors(codec.name, codec.grid.channels))
     assert shown.shape == (3, 2, 20, 32) and shown.min() >= 0 and shown.max() <= 1
-    still = show_latents(codec.encode_frames(clip[-1:] * 2 - 1), rgb_factors(codec))
+    still = show_latents(codec.encode_frames(clip[-1:] * 2 - 1), rgb_factors(codec.name, codec.grid.channels))
     assert torch.allclose(shown[:, 1:], still, atol=1e-4)
     assert psnr(shown[:, 1], cell_means(clip[-1])) > 18
 
 
 def test_wan_latents_of_zero_are_the_grey_of_comfyui():
-    factors = rgb_factors(Named("wan2.2", LatentGrid(channels=48, temporal=4, spatial=16, patch=2)))
+    factors = rgb_factors("wan2.2", 48)
     assert factors[0].shape == (48, 3)
     latents = torch.zeros(48, 2, 1, 1)
     latents[39, 1] = 1.0
@@ -84,8 +74,8 @@ def test_wan_latents_of_zero_are_the_grey_of_comfyui():
 
 def test_a_codec_without_factors_is_named():
     with pytest.raises(ValueError, match="'mystery' of 16 channels"):
-        rgb_factors(Named("mystery", LatentGrid(channels=16)))
+        rgb_factors("mystery", 16)
     with pytest.raises(ValueError, match="'wan2.2' of 16 channels"):
-        rgb_factors(Named("wan2.2", LatentGrid(channels=16)))
+        rgb_factors("wan2.2", 16)
     with pytest.raises(ValueError, match="'mini' has 16 channels"):
-        rgb_factors(Named("mini", LatentGrid(channels=16)))
+        rgb_factors("mini", 16)
