@@ -9,6 +9,7 @@ from .camera import Cameras
 from .cloud import SpatialMemory
 from .discs import SURFACE
 from .front import front
+from .laid import laid_out
 from .merge import held_by
 from .observation import NEVER
 
@@ -56,8 +57,9 @@ def worth(memory: SpatialMemory) -> Tensor:
     points = torch.cat([o.points for o in memory.observations])
     seen, nearest = torch.zeros(len(points)), torch.full((len(points),), torch.inf)
     alive = torch.cat([o.retired == NEVER for o in memory.observations]).nonzero()[:, 0]
+    living = laid_out(memory.living)
     for view in _views(memory):
-        found = front(memory.living, view, SURFACE)
+        found = front(living, view, SURFACE)
         seen.index_add_(0, alive[found.point], torch.ones(len(found.point)))
         nearest = torch.minimum(nearest, (points - view.position).square().sum(1).sqrt())
     nearest = torch.where(nearest < torch.inf, nearest, memory.scene_unit)

@@ -205,7 +205,8 @@ class Lenses:
 
     def __getitem__(self, index: Tensor) -> "Lenses":
         """Some of the views."""
-        return Lenses(self.rows[:, :, index], self.focal[:, index], self.centre[:, index], self.height, self.width)
+        rows, focal, centre = (t.index_select(-2, index) for t in (self.rows, self.focal, self.centre))
+        return Lenses(rows, focal, centre, self.height, self.width)
 
 
 def lenses(cameras: Cameras) -> Lenses:
@@ -225,7 +226,7 @@ def bordered_cells(planar: Tensor, views: Lenses, work: Tensor, cells: Tensor) -
     Args:
         planar: (3, N) world, finite.
         work: (6, V, N) float32, overwritten.
-        cells: (V, N) int64, overwritten: (floor(v) + 1) * (width + 2) + floor(u) + 1, within the bordered grid.
+        cells: (V, N) int32, overwritten: (floor(v) + 1) * (width + 2) + floor(u) + 1, within the bordered grid.
 
     Returns:
         z (V, N), a part of ``work``.

@@ -14,6 +14,7 @@ from .camera import Cameras, flat_cells, project_planar
 from .cloud import SpatialMemory
 from .front import visible
 from .geometry import Geometry
+from .laid import laid_out
 from .merge import held_by
 from .observation import NEVER, by_observation
 
@@ -51,7 +52,7 @@ def carve(memory: SpatialMemory, geometry: Geometry, frames: tuple[int, ...], ch
     if not memory.observations:
         return memory, tally
     touched, changed = _touched(memory), list(memory.observations)
-    for view, (planar, point) in enumerate(visible(memory.observations, cameras)):
+    for view, (planar, point) in enumerate(visible(laid_out(memory.observations), cameras)):
         u, v, z = project_planar(planar, cameras[view])
         behind = torch.cat([reach[view].flatten(), reach.new_full((1,), -torch.inf)])  # the last: not in the view
         beyond = z * (1 + BEYOND) < behind[flat_cells(u, v, z, cameras.height, cameras.width)]

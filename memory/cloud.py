@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from .laid import Laid, laid_out
 from .observation import NEVER, Observation, by_observation, joined
 
 KINDS = ("latent", "rgb")
@@ -69,6 +70,11 @@ class SpatialMemory:
             shown = edit.replay(shown)
         return tuple(o for o in shown if len(o))
 
+    @cached_property
+    def laid(self) -> Laid:
+        """What is drawn, ready to be looked at."""
+        return laid_out(self.drawn)
+
     @property
     def num_points(self) -> int:
         """Points that are stored, retired ones included."""
@@ -88,16 +94,19 @@ class SpatialMemory:
     def spacing(self) -> Tensor:  # (M,) world units
         return joined(self.drawn, "spacing", torch.empty(0))
 
-    def gather(self, index: Tensor) -> Tensor:  # index: (K,) int64 into points
-        """Features (K, C) float32 of some points, without joining those of all; colours in [0, 1]."""
+    def stored(self, index: Tensor) -> Tensor:  # index: (K,) int64 into points
+        """Features (K, C) of some points as they are kept, without joining those of all."""
         parts = [torch.empty(0, self.channels, dtype=FEATURES[self.kind], device=index.device)]
-        order = [index[:0]]
+        places = [index[:0]]
         for number, place, local in by_observation(self.drawn, index):
             parts.append(self.drawn[number].features.index_select(0, local))
-            order.append(place)
-        gathered = torch.empty(len(index), self.channels, device=index.device)
-        gathered[torch.cat(order)] = torch.cat(parts).float()
-        return gathered / 255 if self.kind == "rgb" else gathered
+            places.append(place)
+        back = torch.empty_like(index).scatter_(0, torch.cat(places), torch.arange(len(index), device=index.device))
+        return torch.cat(parts).index_select(0, back)
+
+    def gather(self, index: Tensor) -> Tensor:  # index: (K,) int64 into points
+        """Features (K, C) float32 of some points; colours in [0, 1]."""
+        return told(self.kind, self.stored(index).float())
 
     @cached_property
     def rank(self) -> Tensor | None:  # (M,) int64, or None where the points are in this order already
@@ -160,7 +169,13 @@ class SpatialMemory:
 
     def index_bytes(self) -> int:
         """Bytes of derived indices that can be dropped and made again: bounds, and the points that still draw."""
-        return sum(o.index_bytes() for o in self.observations)
+        laid = self.laid.get_ram_usage() if "laid" in self.__dict__ else 0
+        return laid + sum(o.index_bytes() for o in self.observations)
+
+
+def told(kind: str, features: Tensor) -> Tensor:
+    """Features as floats -> latents as they are, colours in [0, 1]."""
+    return features / 255 if kind == "rgb" else features
 
 
 def check_places(observations: Sequence[Observation]) -> None:

@@ -1,23 +1,25 @@
 """The front of a memory: for many views at once, how near the nearest point of each cell is, and which lie there.
 
-One pass. A block of points is projected into the views that may see it; points that lie behind the front so far are
-dropped at once, and a minimum over float32 depths of the rest brings it nearer. What is left is compared with the final
-front. A minimum knows no order, so the same points give the same bits in any order and on any number of threads.
-Features are never touched here.
+Pairs of a view and a tile are worked through from near to far. Their points are projected; those that lie behind the
+front so far are dropped at once, and a minimum over float32 depths of the rest brings it nearer. Tiles that then lie
+behind the front all over are dropped untouched. What is left is compared with the final front. A minimum knows no
+order, so the same points give the same bits in any order and on any number of threads. Features are never touched here.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from .bounds import TILE, may_see
+from .bounds import Nearest, Pairs, may_see, pairs
 from .camera import Cameras, bordered_cells, lenses
-from .observation import Observation
+from .laid import Laid, shown
+from .tiles import TILE
 
-BLOCK = 1 << 17  # pairs of a point and a view that are worked on at once: they stay in the cache
-FIRST = 1 << 13  # pairs of the first step, before which there is no front; each step is twice the one before
+BLOCK = (1 << 17) // TILE  # pairs of a tile and a view that are worked on at once: they stay in the cache
+FIRST = (1 << 13) // TILE  # pairs of the first step, before which there is no front; each step is twice the one before
+CLOSED = 10  # points a cell that must have been looked at until it is worth asking what the front hides
 MOST_CELLS = 1 << 24  # up to here float32 counts cells exactly
 WORD = 8  # bytes that are asked at once whether any is set
 
@@ -34,7 +36,7 @@ class Front:
     place: Tensor  # (3, H) where it lies, world
 
 
-def front(observations: Sequence[Observation], cameras: Cameras, tolerance: float = 0.0) -> Front:
+def front(laid: Laid, cameras: Cameras, tolerance: float = 0.0) -> Front:
     """The points within ``tolerance`` (relative) behind the nearest of their cell, in every view (V,).
 
     A view touches only tiles that it may see.
@@ -43,109 +45,106 @@ def front(observations: Sequence[Observation], cameras: Cameras, tolerance: floa
         ValueError: a grid of more than 2^24 cells.
     """
     views, h, w = len(cameras), cameras.height, cameras.width
-    if (h + 2) * (w + 2) > MOST_CELLS:
+    size = (h + 2) * (w + 2)
+    if size > MOST_CELLS:
         raise ValueError(f"the grid is {h} x {w}, expected at most {MOST_CELLS} cells; read a smaller one")
+    if views * size > torch.iinfo(torch.int32).max:
+        raise ValueError(f"{views} views of {h} x {w} are asked for at once, expected at most 2^31 cells; read fewer")
     device = cameras.c2w.device
-    best = torch.full((views, (h + 2) * (w + 2)), torch.inf, device=device)
-    found: list[tuple[Tensor, ...]] = []  # bordered cell of all views in a row, point, z, place
-    every, held, size = lenses(cameras), Scratch(device), FIRST
-    for parts, seen in blocks(observations, cameras):
-        chosen = seen.nonzero()[:, 0].to(device)
-        whole = len(chosen) == views
-        some, nearest = (every, best) if whole else (every[chosen], best[chosen])
-        first = chosen * best.shape[1]
-        planar = torch.cat([observations[o].planar[:, a:b] for o, _, a, b in parts], 1)
-        number = torch.cat([torch.arange(begin + a, begin + b, device=device) for _, begin, a, b in parts])
+    best = torch.full((views, size), torch.inf, device=device)
+    every, held = lenses(cameras), Scratch(device)
+    scene = shown(laid, cameras)
+    left, found = pairs(scene.hulls, cameras), []  # of cell of all views in a row, place among the points laid out, z
+    wanted = torch.zeros(len(scene.owner), dtype=torch.bool, device=device).index_fill_(0, left.block, True)
+    tiles = wanted.nonzero()[:, 0]
+    planar, number = scene.points(tiles)
+    left = replace(left, block=(wanted.cumsum(0) - 1).index_select(0, left.block))
+    step = FIRST
+    for some in _near_to_far(left, best.view(views, h + 2, w + 2)[:, 1:-1, 1:-1], tolerance):
         end = 0
-        while end < planar.shape[1]:
-            begin, end = end, end + max(1, size // len(chosen))
-            points, index, size = planar[:, begin:end], number[begin:end], min(2 * size, BLOCK)
-            work, cells, hit = held.sized(len(chosen), points.shape[1])
-            z = bordered_cells(points, some, work, cells)
-            limit = torch.gather(nearest, 1, cells, out=work[3])
+        while end < len(some):
+            begin, end, step = end, end + step, min(2 * step, BLOCK)
+            view, tile = some.view[begin:end], some.block[begin:end]
+            points = planar.index_select(1, tile)  # (3, P, TILE)
+            work, cells, hit = held.sized(len(view), TILE)
+            z = bordered_cells(points, every[view], work, cells)
+            cells.add_((view * size).int()[:, None])
+            limit = best.view(-1).index_select(0, cells.view(-1)).view(-1, TILE)
             if tolerance:
                 limit.mul_(1 + tolerance)
-            row, column = set_places(torch.le(z, limit, out=hit))
-            at = row * points.shape[1] + column
-            cell, depth = cells.view(-1).index_select(0, at), z.reshape(-1).index_select(0, at)
-            nearest.view(-1).scatter_reduce_(0, row * best.shape[1] + cell, depth, "amin")
-            found.append((first[row] + cell, index.index_select(0, column), depth, points.index_select(1, column)))
-        if not whole:
-            best[chosen] = nearest
-    if not found:
-        nothing = torch.empty(0, dtype=torch.int64, device=device)
-        found = [(nothing, nothing, best.new_empty(0), best.new_empty(3, 0))]
-    where, point, z, place = (torch.cat(parts, -1) for parts in zip(*found))
-    near = (z <= best.view(-1)[where] * (1 + tolerance)) & (z < torch.inf)
+            at = set_places(torch.le(z, limit, out=hit))
+            cell, depth = cells.view(-1).index_select(0, at).long(), z.reshape(-1).index_select(0, at)
+            best.view(-1).scatter_reduce_(0, cell, depth, "amin")
+            row = at // TILE
+            found.append((cell, (tile.index_select(0, row) - row) * TILE + at, depth))
+    none = torch.empty(0, dtype=torch.int64, device=device)
+    where, slot, z = (torch.cat(parts) for parts in zip((none, none, best.new_empty(0)), *found))
+    number = number.index_select(0, slot)
+    limit = best.view(-1).index_select(0, where) * (1 + tolerance)
+    kept = ((z <= limit) & (z < torch.inf) & (number >= 0)).nonzero()[:, 0]
+    where = where.index_select(0, kept)
+    view = where // size
     row, column = torch.arange(-1, h + 1, device=device)[:, None], torch.arange(-1, w + 1, device=device)
     inside = (row >= 0) & (row < h) & (column >= 0) & (column < w)
     plain = torch.where(inside, row * w + column, -1).flatten()  # of a bordered cell
-    view = torch.bucketize(where, torch.arange(1, views + 1, device=device) * best.shape[1], right=True)
-    cell = plain[where - view * best.shape[1]]
-    kept = (near & (cell >= 0)).nonzero()[:, 0]
-    depth = best.view(views, h + 2, w + 2)[:, 1:-1, 1:-1]
+    cell = plain.index_select(0, where - view * size)
+    within = (cell >= 0).nonzero()[:, 0]
+    kept = kept.index_select(0, within)
+    depth, slot = best.view(views, h + 2, w + 2)[:, 1:-1, 1:-1], slot.index_select(0, kept)
     return Front(
-        torch.where(depth < torch.inf, depth, 0.0), view[kept], cell[kept], point[kept], z[kept], place[:, kept]
+        torch.where(depth < torch.inf, depth, 0.0),
+        view.index_select(0, within),
+        cell.index_select(0, within),
+        number.index_select(0, kept).long(),
+        z.index_select(0, kept),
+        torch.stack([along.index_select(0, slot) for along in planar.view(3, -1)]),
     )
 
 
-Part = tuple[int, int, int, int]  # observation, index of its first point among all, run [start, stop) of its points
+def _near_to_far(left: Pairs, best: Tensor, tolerance: float) -> Iterator[Pairs]:
+    """Pairs, the nearest first, in ever larger parts; what ``best`` (V, h, w) hides by then is left out."""
+    layer = 1 + best.numel() // TILE  # pairs that hold a point for each cell
+    size, done = 2 * layer, 0
+    while len(left) > size:
+        sample = left.near[:: max(1, len(left) // 1024)].sort()[0]
+        nearer = left.near <= sample[len(sample) * size // len(left)]
+        part = left[nearer.nonzero()[:, 0]]
+        yield part
+        done, size = done + len(part), 2 * size
+        rest = ~nearer
+        if done > CLOSED * layer:
+            rest &= left.near <= Nearest(best).over(left) * (1 + tolerance)
+        left = left[rest.nonzero()[:, 0]]
+    yield left
 
 
-def blocks(
-    observations: Sequence[Observation], cameras: Cameras, margin: float = 0.0
-) -> list[tuple[list[Part], Tensor]]:
-    """Runs of points to look at together, and which views (V,) bool may see some of them; unseen tiles are left out.
+def visible(laid: Laid, cameras: Cameras, margin: float = 0.0) -> Iterator[tuple[Tensor, Tensor]]:
+    """For each view (V,) the points of the tiles that it may see: planar (3, n), and their index (n,), ascending.
 
     Args:
         margin: pixels around the image that count as seen.
     """
-    if not observations:
-        return []
-    seen = may_see(torch.cat([o.tiles.corners for o in observations]), cameras, margin)  # (V, M)
-    wanted, row = seen.any(0).tolist(), 0
-    made: list[tuple[list[Part], list[int]]] = []
-    size, first = BLOCK, 0
-    for index, o in enumerate(observations):
-        for start in range(0, len(o), TILE):
-            if wanted[row]:
-                stop = min(start + TILE, len(o))
-                if size >= BLOCK // 8:
-                    made.append(([], []))
-                    size = 0
-                made[-1][0].append((index, first, start, stop))
-                made[-1][1].append(row)
-                size += stop - start
-            row += 1
-        first += len(o)
-    return [(parts, seen[:, rows].any(1)) for parts, rows in made]
-
-
-def visible(
-    observations: Sequence[Observation], cameras: Cameras, margin: float = 0.0
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """For each view (V,) the points of the tiles that it may see: planar (3, n), and their index (n,) among all."""
-    parts = blocks(observations, cameras, margin)
+    scene = shown(laid, cameras, margin)
     for view in range(len(cameras)):
-        runs = [run for some, seen in parts if seen[view] for run in some]
-        planar = torch.cat([torch.empty(3, 0), *(observations[o].planar[:, a:b] for o, _, a, b in runs)], 1)
-        index = torch.cat([torch.empty(0).long(), *(torch.arange(first + a, first + b) for _, first, a, b in runs)])
-        yield planar, index
+        tiles = may_see(scene.hulls, cameras[view : view + 1], margin)[0].nonzero()[:, 0]
+        planar, number = scene.points(tiles)
+        order = torch.argsort(number)[int((number < 0).sum()) :]
+        yield planar.view(3, -1)[:, order], number[order].long()
 
 
 class Scratch:
     """Tensors that are written over again and again, so that no pass waits for new memory."""
 
     def __init__(self, device: torch.device) -> None:
-        self.device, self.size = device, 0
+        self.device, self.size = device, -1
 
     def sized(self, views: int, n: int) -> tuple[Tensor, Tensor, Tensor]:
-        """work (6, V, N) float32, cells (V, N) int64, hit (V, N) bool; what they held is lost."""
+        """work (6, V, N) float32, cells (V, N) int32, hit (V, N) bool; what they held is lost."""
         count = views * n
         if count > self.size:
             self.size = count
             self.work = torch.empty(6 * count, device=self.device)
-            self.cells = torch.empty(count, dtype=torch.int64, device=self.device)
+            self.cells = torch.empty(count, dtype=torch.int32, device=self.device)
             self.hit = torch.empty(count, dtype=torch.bool, device=self.device)
         return (
             self.work[: 6 * count].view(6, views, n),
@@ -154,13 +153,11 @@ class Scratch:
         )
 
 
-def set_places(mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Row and column of what is True (V, N), in order. Where little is, eight at a time are asked first."""
-    n = mask.shape[1]
-    if n % WORD:
-        row, column = mask.nonzero().unbind(1)
-        return row, column
-    words = mask.view(torch.int64).nonzero()  # (K, 2)
-    lanes = mask.view(-1, WORD)[words[:, 0] * (n // WORD) + words[:, 1]].nonzero()  # (H, 2)
-    row, column = words[lanes[:, 0]].unbind(1)
-    return row, column * WORD + lanes[:, 1]
+def set_places(mask: Tensor) -> Tensor:
+    """Where a contiguous mask is True: (H,) int64 flat, ascending. Where few are, eight are asked at once."""
+    flat = mask.view(-1)
+    if len(flat) % WORD or WORD * flat.count_nonzero() > len(flat):
+        return flat.nonzero()[:, 0]
+    words = flat.view(torch.int64).nonzero()[:, 0]
+    lanes = flat.view(-1, WORD).index_select(0, words).view(-1).nonzero()[:, 0]
+    return words.index_select(0, lanes // WORD) * WORD + lanes % WORD

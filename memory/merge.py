@@ -18,6 +18,7 @@ from .camera import flat_cells, from_middle, project_planar
 from .cloud import SpatialMemory, check_places
 from .discs import SURFACE
 from .front import visible
+from .laid import laid_out
 from .normals import decode_normals
 from .observation import Observation, by_observation
 from .splat import render_depth
@@ -187,7 +188,7 @@ def _pairs(
     h, w = camera.height, camera.width
     mine = torch.full((h * w + 1,), -1, device=fresh.points.device)
     mine[fresh.cells.long()] = torch.arange(len(fresh), device=mine.device)
-    ((planar, point),) = visible(observations, camera.alone())
+    ((planar, point),) = visible(laid_out(observations), camera.alone())
     u, v, z = project_planar(planar, camera)
     cell = mine[flat_cells(u, v, z, h, w)]
     depth = torch.cat([fresh.depth, fresh.depth.new_zeros(1)])[cell]  # -1, no cell: 0, which nothing is near

@@ -22,6 +22,7 @@ from torch import Tensor
 from .camera import Cameras
 from .cloud import SpatialMemory
 from .front import front
+from .laid import laid_out
 from .observation import Observation
 from .voxels import voxel_keys
 
@@ -97,7 +98,7 @@ def look(outline: Outline, cameras: Cameras, before: Sequence[Sight | None]) -> 
     begin = [0, *accumulate(len(p) for p in outline.parts)]
     for told in sorted({s.parts for s in sights} - {len(outline.parts)}):
         mine = [view for view, s in enumerate(sights) if s.parts == told]
-        found = front(outline.parts[told:], cameras[mine], BEHIND)
+        found = front(laid_out(outline.parts[told:]), cameras[mine], BEHIND)
         depth = torch.where(found.depth > 0, found.depth, torch.inf).flatten(1)
         order = torch.argsort(found.view, stable=True)
         counts = torch.bincount(found.view, minlength=len(mine)).tolist()

@@ -10,17 +10,14 @@ number of threads. Ties in depth go to the smaller (chunk, frame, cell). A view 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from .camera import Cameras, from_middle, project_planar
+from .camera import Cameras, from_middle
+from .cloud import SpatialMemory, told
 from .discs import EMPTY, SURFACE, Radius, discs_of, nearest_discs, representatives, surface_depth
 from .front import Front, front, visible
-
-if TYPE_CHECKING:
-    from .cloud import SpatialMemory
 
 NEAREST = 5  # discs a pixel composites
 STEPS = 10  # a cell: points that lie off its middle by the same step are told apart by age alone
@@ -54,35 +51,35 @@ def fixed(radius: float = 3.52, short_side: int = 704) -> Radius:
     return lambda spacing, target: torch.full_like(spacing, radius * target / short_side)
 
 
-def splat_nearest(memory: "SpatialMemory", cameras: Cameras) -> Readout:
+def splat_nearest(memory: SpatialMemory, cameras: Cameras) -> Readout:
     """One point, one cell (floor(u), floor(v)), nearest wins. ``cameras``: (V,) on the grid to read."""
-    found = front(memory.drawn, cameras)
+    found = front(memory.laid, cameras)
     return _told(memory, cameras, found, _first(found, cameras, _rank(memory, found.point)))
 
 
-def splat_centred(memory: "SpatialMemory", cameras: Cameras, tolerance: float = SURFACE) -> Readout:
+def splat_centred(memory: SpatialMemory, cameras: Cameras, tolerance: float = SURFACE) -> Readout:
     """One point, one cell; of the points within ``tolerance`` (relative) of the nearest, the best centred wins.
 
     A latent codes the pixels of its own cell in their places, so it says little half a cell away from where it was
     written. Of the points on the frontmost surface the one nearest to the cell's middle is taken, in steps of a tenth
     of a cell; within a step the oldest. So a camera that returns reads what it wrote. ``cameras``: (V,).
     """
-    found = front(memory.drawn, cameras, tolerance)
+    found = front(memory.laid, cameras, tolerance)
     u, v = _projected(found, cameras)
     key = ((from_middle(u, v) * STEPS).long() << 32) | _rank(memory, found.point)
     return _told(memory, cameras, found, _first(found, cameras, key))
 
 
 def _projected(found: Front, cameras: Cameras) -> tuple[Tensor, Tensor]:
-    """Where in the image the points found lie: u and v (H,)."""
-    u, v = torch.empty_like(found.z), torch.empty_like(found.z)
-    for view in range(len(cameras)):
-        here = (found.view == view).nonzero()[:, 0]
-        u[here], v[here], _ = project_planar(found.place[:, here], cameras[view])
-    return u, v
+    """Where in the image the points found lie: u and v (H,), the products of ``project_planar`` in the same order."""
+    x, y, z = found.place
+    columns = torch.cat([cameras.w2c[:, :3].flatten(1), cameras.K[:, :2].flatten(1)], 1).T.contiguous()  # (18, V)
+    m = columns.index_select(1, found.view)
+    right, down, ahead = (x * m[i] + y * m[i + 1] + z * m[i + 2] + m[i + 3] for i in (0, 4, 8))
+    return right / ahead * m[12] + m[14], down / ahead * m[16] + m[17]
 
 
-def _rank(memory: "SpatialMemory", point: Tensor) -> Tensor:
+def _rank(memory: SpatialMemory, point: Tensor) -> Tensor:
     """Who of several points is asked first: the smaller (chunk, frame, cell)."""
     return point if memory.rank is None else memory.rank[point]
 
@@ -92,32 +89,44 @@ def _first(found: Front, cameras: Cameras, key: Tensor) -> Tensor:
     size = cameras.height * cameras.width
     place = found.view * size + found.cell
     least = torch.full((len(cameras) * size,), EMPTY, device=key.device).scatter_reduce_(0, place, key, "amin")
-    wins = (key == least[place]).nonzero()[:, 0]  # one a cell: keys differ
-    chosen = torch.full_like(least, -1)
-    chosen[place[wins]] = wins
+    wins = (key == least.index_select(0, place)).nonzero()[:, 0]  # one a cell: keys differ
+    chosen = torch.full_like(least, -1).scatter_(0, place.index_select(0, wins), wins)
     return chosen.view(-1, cameras.height, cameras.width)
 
 
-def _told(memory: "SpatialMemory", cameras: Cameras, found: Front, chosen: Tensor) -> Readout:
+def _told(memory: SpatialMemory, cameras: Cameras, found: Front, chosen: Tensor) -> Readout:
     """What the chosen of the points found (V, h, w), -1 at holes, say, and where in their cells they lie."""
     known = chosen >= 0
-    here = chosen[known]
-    won = Front(found.depth, *(getattr(found, name)[..., here] for name in ("view", "cell", "point", "z", "place")))
+    place = known.flatten().nonzero()[:, 0]  # the cells in a row that are no holes
+    here = chosen.flatten().index_select(0, place)
+    view, cell, point, z = (t.index_select(0, here) for t in (found.view, found.cell, found.point, found.z))
+    won = Front(found.depth, view, cell, point, z, torch.stack([along.index_select(0, here) for along in found.place]))
     winner = torch.full_like(chosen, -1)
-    winner[known] = won.point
+    winner.view(-1).scatter_(0, place, won.point)
     depth = torch.zeros(known.shape, device=known.device)
-    depth[known] = won.z
-    features = torch.zeros(*known.shape, memory.channels, device=known.device)
-    features[known] = memory.gather(won.point)
+    depth.view(-1).scatter_(0, place, won.z)
     u, v = _projected(won, cameras)
-    offset = torch.zeros(*known.shape, 2, device=known.device)
-    middle = torch.stack([won.cell % cameras.width, won.cell // cameras.width], 1) + 0.5
-    offset[known] = torch.stack([u, v], 1) - middle
-    features, offset = (t.permute(0, 3, 1, 2).contiguous() for t in (features, offset))
-    return Readout(features, depth, known.float(), winner, offset)
+    offset = torch.zeros(2, known.numel(), device=known.device)
+    line = won.cell // cameras.width
+    offset[0].scatter_(0, place, u - (won.cell - line * cameras.width + 0.5))
+    offset[1].scatter_(0, place, v - (line + 0.5))
+    rows = memory.stored(won.point)
+    row = torch.full_like(chosen, len(rows))  # of each cell; a hole has the last one, of zeros
+    row.view(-1).scatter_(0, place, torch.arange(len(rows), device=row.device))
+    said = torch.cat([rows, rows.new_zeros(1, memory.channels)]).index_select(0, row.flatten())
+    views, h, w = known.shape
+    features = torch.empty(views, memory.channels, h * w, device=known.device)
+    features.copy_(said.view(views, h * w, -1).transpose(1, 2))
+    return Readout(
+        told(memory.kind, features).view(views, -1, h, w),
+        depth,
+        known.float(),
+        winner,
+        offset.view(2, views, h, w).transpose(0, 1).contiguous(),
+    )
 
 
-def splat_discs(memory: "SpatialMemory", cameras: Cameras, radius: Radius = adaptive()) -> Readout:  # noqa: B008
+def splat_discs(memory: SpatialMemory, cameras: Cameras, radius: Radius = adaptive()) -> Readout:  # noqa: B008
     """Composite the nearest five discs, front to back over black, each with weight 1 - d²/r². ``cameras``: (V,).
 
     ``known`` is soft: 1 - the transmittance that is left. Features stay multiplied by it, black behind.
@@ -149,12 +158,12 @@ def splat_discs(memory: "SpatialMemory", cameras: Cameras, radius: Radius = adap
     return read
 
 
-def read(memory: "SpatialMemory", cameras: Cameras) -> Readout:
+def read(memory: SpatialMemory, cameras: Cameras) -> Readout:
     """Read a memory the way its kind is read: latent cells by ``splat_centred``, colours by ``splat_discs``."""
     return splat_centred(memory, cameras) if memory.kind == "latent" else splat_discs(memory, cameras)
 
 
-def render_depth(memory: "SpatialMemory", cameras: Cameras) -> tuple[Tensor, Tensor]:
+def render_depth(memory: SpatialMemory, cameras: Cameras) -> tuple[Tensor, Tensor]:
     """Dense depth of a memory of either kind: every point covers its footprint, one surface a pixel.
 
     Returns:
@@ -168,12 +177,12 @@ def render_depth(memory: "SpatialMemory", cameras: Cameras) -> tuple[Tensor, Ten
     return depth, depth > 0
 
 
-def _visible(memory: "SpatialMemory", cameras: Cameras, radius: Radius) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def _visible(memory: SpatialMemory, cameras: Cameras, radius: Radius) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """For each view the points whose discs it may see, eldest first: planar (3, n), spacing (n,), index (n,)."""
     widest = radius(torch.tensor([torch.inf]), min(cameras.height, cameras.width)).item()
     margin = widest if widest < torch.inf else float(max(cameras.height, cameras.width))
     spacing = memory.spacing
-    for planar, index in visible(memory.drawn, cameras, margin):
+    for planar, index in visible(memory.laid, cameras, margin):
         if memory.rank is not None:
             order = torch.argsort(memory.rank[index])
             planar, index = planar[:, order].contiguous(), index[order]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scenes import pose
 from spatial_memory.memory import front as memory_front
-from spatial_memory.memory.bounds import TILE, may_see
+from spatial_memory.memory.bounds import Nearest, Pairs, may_see, pairs
 from spatial_memory.memory.camera import (
     Cameras,
     bordered_cells,
@@ -19,8 +19,10 @@ from spatial_memory.memory.camera import (
     project_planar,
     unproject,
 )
-from spatial_memory.memory.front import blocks, front, set_places
+from spatial_memory.memory.front import front, set_places, visible
+from spatial_memory.memory.laid import laid_out, shown
 from spatial_memory.memory.observation import Observation
+from spatial_memory.memory.tiles import GROUP, TILE, compact, tiles_of
 
 ROLL = pose(axis=(0.0, 0.0, 1.0), degrees=180.0)
 
@@ -64,7 +66,7 @@ def cloud(seed=0):
     """Observations of none, one, some and more points than a tile holds, in exact ties among them."""
     generator = torch.Generator().manual_seed(seed)
     source = random_cameras(generator, 5, 9, 13)
-    many = around(generator, TILE + 1500)
+    many = around(generator, GROUP + 1500)
     many[::7] = many[1::7][: len(many[::7])]
     few = torch.cat([around(generator, 700), many[:50]])
     parts = [torch.empty(0, 3), many, torch.tensor([[0.1, -0.2, 1.5]]), few, torch.empty(0, 3)]
@@ -103,7 +105,7 @@ def test_bordered_cells_are_those_of_project_planar_to_the_bit(size, count):
     generator = torch.Generator().manual_seed(100 * height + count)
     cameras = random_cameras(generator, 5, height, width)
     planar = around(generator, count).T.contiguous()
-    work, cells = torch.empty(6, 5, count), torch.empty(5, count, dtype=torch.int64)
+    work, cells = torch.empty(6, 5, count), torch.empty(5, count, dtype=torch.int32)
     z = bordered_cells(planar, lenses(cameras), work, cells)
     beside = 0
     for view in range(5):
@@ -120,12 +122,12 @@ def test_bordered_cells_are_those_of_project_planar_to_the_bit(size, count):
     assert beside > 0 or count == 1  # there was something to tell apart
 
 
-@pytest.mark.parametrize("block", [1 << 17, 1 << 10])  # all at once, and 1024 points at a time
+@pytest.mark.parametrize("block", [1 << 11, 16])  # tiles at a time
 @pytest.mark.parametrize("tolerance", [0.0, 0.1])
 def test_the_front_equals_a_loop_over_all_points(monkeypatch, tolerance, block):
     monkeypatch.setattr(memory_front, "BLOCK", block)
     observations, cameras = cloud(), views()
-    found = front(observations, cameras, tolerance)
+    found = front(laid_out(observations), cameras, tolerance)
     crowded = 0
     for view in range(len(cameras)):
         depth, hits = front_twin(observations, cameras[view], tolerance)
@@ -137,10 +139,41 @@ def test_the_front_equals_a_loop_over_all_points(monkeypatch, tolerance, block):
     assert crowded > 10  # ties, and what the tolerance lets in
 
 
+@pytest.mark.parametrize("tolerance", [0.0, 0.05])
+def test_tiles_behind_the_front_are_dropped_and_change_nothing(monkeypatch, tolerance):
+    generator = torch.Generator().manual_seed(2)
+    source = random_cameras(generator, 1, 40, 60, spread=0.2)
+    observations = []
+    for _ in range(30):  # a volume that is full of points, seen from where it was written, nearer and rolled
+        depth = 1 + 3 * torch.rand(40, 60, generator=generator)
+        observations.append(observed(unproject(depth, source[0]).reshape(-1, 3), source[0]))
+    c2w = torch.stack([source.c2w[0], source.c2w[0] @ pose((0.0, 0.0, 0.5)) @ ROLL, source.c2w[0] @ pose((0.3, 0, 0))])
+    cameras = replace(source.resized(6, 9), c2w=c2w, K=source.resized(6, 9).K.expand(3, 3, 3))
+    touched = []
+    ordered = memory_front._near_to_far
+    monkeypatch.setattr(
+        memory_front, "_near_to_far", lambda *a: (touched.append(len(part)) or part for part in ordered(*a))
+    )
+    laid = laid_out(observations)
+    found = front(laid, cameras, tolerance)
+    every = len(pairs(shown(laid, cameras).hulls, cameras))
+    assert sum(touched) < 0.6 * every
+    points = torch.cat([o.points for o in observations]).T.contiguous()
+    for view in range(3):
+        u, v, z = project_planar(points, cameras[view])
+        cell = flat_cells(u, v, z, 6, 9)
+        depth = torch.full((55,), torch.inf).scatter_reduce_(0, cell, z, "amin")[:54]
+        hits = (cell < 54).nonzero()[:, 0]
+        hits = hits[z[hits] <= depth[cell[hits]] * (1 + tolerance)]
+        mine = found.view == view
+        assert torch.equal(found.depth[view].flatten(), torch.where(depth < torch.inf, depth, 0.0))
+        assert torch.equal(found.point[mine].sort()[0], hits)
+
+
 @pytest.mark.parametrize("parts", [[], [torch.empty(0, 3)], [torch.tensor([[0.0, 0.0, -1.0]])]])
 def test_nothing_and_what_lies_behind_are_no_front(parts):
     cameras = Cameras(torch.eye(4)[None], intrinsics_from_fov(60.0, 4, 6)[None], 4, 6)
-    found = front([observed(points, cameras[0]) for points in parts], cameras)
+    found = front(laid_out([observed(points, cameras[0]) for points in parts]), cameras)
     assert not found.depth.any() and found.depth.shape == (1, 4, 6)
     assert [len(x) for x in (found.view, found.cell, found.point, found.z)] == [0, 0, 0, 0]
 
@@ -158,18 +191,18 @@ def test_bits_do_not_depend_on_order_threads_or_company(tolerance):
     source = random_cameras(generator, 3, 9, 13)
     observations = [observed(around(generator, n), source[i], i) for i, n in enumerate((30_000, 3, 9_000))]
     cameras = views()
-    depth, hits = told(front(observations, cameras, tolerance), observations)
+    depth, hits = told(front(laid_out(observations), cameras, tolerance), observations)
     try:
         for threads in (1, 2, 4):
             torch.set_num_threads(threads)
             order = torch.randperm(3, generator=generator).tolist()
             mixed = [observed(o.points[torch.randperm(len(o), generator=generator)], o.camera) for o in observations]
             mixed = [mixed[i] for i in order]
-            other_depth, other_hits = told(front(mixed, cameras, tolerance), mixed)
+            other_depth, other_hits = told(front(laid_out(mixed), cameras, tolerance), mixed)
             assert torch.equal(other_depth, depth) and other_hits == hits, threads
-            again = front(observations, cameras, tolerance)
+            again = front(laid_out(observations), cameras, tolerance)
             for view in range(len(cameras)):
-                alone = front(observations, cameras[view : view + 1], tolerance)
+                alone = front(laid_out(observations), cameras[view : view + 1], tolerance)
                 assert torch.equal(alone.depth[0], depth[view])
                 here = again.view == view
                 rows = [
@@ -185,7 +218,7 @@ def test_set_places_are_those_of_nonzero():
     generator = torch.Generator().manual_seed(0)
     for shape, share in (((3, 8), 0.5), ((1, 7), 0.5), ((4, 1000), 0.01), ((2, 16), 0.0), ((2, 12), 1.0), ((0, 8), 0)):
         mask = torch.rand(shape, generator=generator) < share
-        assert torch.equal(torch.stack(set_places(mask), 1), mask.nonzero())
+        assert torch.equal(set_places(mask), mask.flatten().nonzero()[:, 0])
 
 
 def seen_points(o, camera, margin=0.0):
@@ -228,11 +261,17 @@ def test_a_tile_that_a_view_sees_anything_of_is_never_left_out():
         near[2, :3, 3] = o.points[-1] - 1e-2 * near[2, :3, 2]  # a hundredth before one
         cameras = just_inside(replace(cameras, c2w=near), o, generator)
         margin = (0.0, 0.0, 5.0)[trial % 3]
-        may = may_see(o.tiles.corners, cameras, margin)
+        laid = laid_out([o])
+        whole, tiles = may_see(laid.hulls, cameras, margin)[:, 0], shown(laid, cameras, margin)
         for view in range(len(cameras)):
             falls = seen_points(o, cameras[view], margin)
-            for tile, (start, stop) in enumerate(zip(o.tiles.start.tolist(), o.tiles.stop.tolist())):
-                within = bool(falls[start:stop].any())
+            assert whole[view] or not falls.any()
+            if not len(tiles.owner):  # no view sees any of it
+                assert not falls.any()
+                continue
+            may = may_see(tiles.hulls, cameras, margin)
+            for tile, points in enumerate(o.tiles.order.long().split(TILE)):
+                within = bool(falls[points].any())
                 assert may[view, tile] or not within, (trial, view, tile)
                 seen += within
                 skipped += not may[view, tile]
@@ -243,32 +282,91 @@ def test_most_tiles_out_of_view_are_left_out():
     generator = torch.Generator().manual_seed(5)
     turns = [pose((0.0, 0.0, 0.0), (0.0, 1.0, 0.0), 30.0 * i) for i in range(12)]
     sources = Cameras(torch.stack(turns), intrinsics_from_fov(30.0, 70, 80).expand(12, 3, 3), 70, 80)
-    observations = [lifted(generator, sources[i]) for i in range(12)]  # all around, 2 tiles each
+    observations = [lifted(generator, sources[i]) for i in range(12)]  # all around, 88 tiles each
     c2w = torch.stack([turns[0] @ ROLL, turns[4], pose((0.1, 0.0, -0.2), (0.0, 1.0, 0.0), 100.0)])
     cameras = Cameras(c2w, intrinsics_from_fov(30.0, 11, 19).expand(3, 3, 3), 11, 19)
-    out_of_view = left_out = 0
+    every = replace(cameras, c2w=sources.c2w, K=sources.K, height=70, width=80)
+    tiles = shown(laid_out(observations), concatenate([replace(cameras, height=70, width=80), every]))
+    may = may_see(tiles.hulls, cameras)
+    out_of_view = left_out = row = 0
     for o in observations:
-        may = may_see(o.tiles.corners, cameras)
-        for view in range(3):
-            falls = seen_points(o, cameras[view])
-            for tile, (start, stop) in enumerate(zip(o.tiles.start.tolist(), o.tiles.stop.tolist())):
-                if not falls[start:stop].any():
-                    out_of_view += 1
-                    left_out += not may[view, tile]
-    assert out_of_view > 40 and left_out > 0.9 * out_of_view
-    touched = sum(stop - start for parts, _ in blocks(observations, cameras[1:2]) for _, _, start, stop in parts)
-    assert touched < 0.35 * sum(len(o) for o in observations)
+        falls = torch.stack([seen_points(o, cameras[view]) for view in range(3)])
+        for points in o.tiles.order.long().split(TILE):
+            hidden = ~falls[:, points].any(1)
+            out_of_view += int(hidden.sum())
+            left_out += int((hidden & ~may[:, row]).sum())
+            row += 1
+    assert row == len(tiles.owner) and out_of_view > 2000 and left_out > 0.95 * out_of_view
+    ((planar, _),) = visible(laid_out(observations), cameras[1:2])
+    inside = sum(int(seen_points(o, cameras[1]).sum()) for o in observations)
+    assert inside <= planar.shape[1] < 1.6 * inside
 
 
-def test_blocks_hold_every_point_of_the_tiles_that_are_seen_once():
+def test_visible_points_are_all_that_a_view_sees_once_and_in_order():
     observations, cameras = cloud(), concatenate([views(), views(8)])
-    firsts = np.cumsum([0, *(len(o) for o in observations)])
-    visited = np.zeros((len(cameras), firsts[-1]), dtype=int)
-    for parts, seen in blocks(observations, cameras):
-        for index, first, start, stop in parts:
-            assert first == firsts[index] and 0 <= start < stop <= len(observations[index])
-            visited[seen.numpy(), first + start : first + stop] += 1
-    assert visited.max() == 1
-    for view in range(len(cameras)):
-        falls = torch.cat([seen_points(o, cameras[view]) for o in observations]).numpy()
-        assert falls.any() and visited[view][falls].all()
+    points = torch.cat([o.points for o in observations])
+    for margin in (0.0, 4.0):
+        for view, (planar, index) in enumerate(visible(laid_out(observations), cameras, margin)):
+            assert (index[1:] > index[:-1]).all() and torch.equal(points[index].T, planar)
+            falls = torch.cat([seen_points(o, cameras[view], margin) for o in observations]).nonzero()[:, 0]
+            assert len(falls) and torch.isin(falls, index).all()
+
+
+@pytest.mark.parametrize("count", [0, 1, 63, 64, 65, 1000, GROUP, GROUP + 1, 3 * GROUP + 700])
+def test_tiles_hold_each_point_once_and_close_together(count):
+    generator = torch.Generator().manual_seed(count)
+    places = torch.rand(3, count, generator=generator)
+    order = compact(places)
+    assert torch.equal(order.sort()[0], torch.arange(count))
+    if count > 500:
+        wide = [places[:, part].amax(1) - places[:, part].amin(1) for part in order.split(TILE)]
+        even = (TILE / count) ** (1 / 3)  # the side of a cube that holds a tile's share
+        assert torch.stack(wide).prod(1).median() < 2.5 * even**3
+    o = observed(around(generator, count), random_cameras(generator, 1, 9, 13)[0])
+    tiles = tiles_of(o.planar, o.camera)
+    assert len(tiles) == -(-count // TILE) and torch.equal(tiles.order.long().sort()[0], torch.arange(count))
+
+
+def test_what_the_front_hides_is_told_by_the_farthest_of_all_cells_of_a_block():
+    generator = torch.Generator().manual_seed(4)
+    for h, w in ((1, 1), (1, 7), (5, 1), (11, 19), (44, 80), (64, 64)):
+        depth = torch.rand(3, h, w, generator=generator)
+        depth[torch.rand(3, h, w, generator=generator) < 0.01] = torch.inf
+        ends = [torch.randint(size, (200, 2), generator=generator).sort(1)[0] for size in (w, h)]
+        view = torch.randint(3, (200,), generator=generator)
+        some = Pairs(view, view, depth.new_zeros(200), torch.cat(ends, 1).T.int())
+        told_far, exact = Nearest(depth).over(some), []
+        for v, (left, right, top, bottom) in zip(view.tolist(), some.span.T.tolist()):
+            exact.append(depth[v, top : bottom + 1, left : right + 1].max())
+        assert (told_far >= torch.stack(exact)).all()
+        alone = (some.span[0] == some.span[1]) & (some.span[2] == some.span[3])
+        assert torch.equal(told_far[alone], torch.stack(exact)[alone])
+
+
+def test_no_point_of_a_block_lies_nearer_or_elsewhere_than_its_pair_says():
+    generator = torch.Generator().manual_seed(12)
+    whole = narrow = 0
+    for trial in range(60):
+        source = random_cameras(generator, 1, 40, 60, spread=(0.1, 1.0, 30.0)[trial % 3])
+        o = (
+            lifted(generator, source[0])
+            if trial % 2
+            else observed(around(generator, 900) + source.position[0], source[0])
+        )
+        cameras = random_cameras(generator, 4, 11, 19, spread=2.0)
+        c2w = cameras.c2w.clone()
+        c2w[:, :3, 3] += source.position[0]
+        c2w[0], c2w[1] = source.c2w[0], source.c2w[0] @ pose((0.0, 0.0, 0.25)) @ ROLL
+        cameras = replace(cameras, c2w=c2w)
+        scene = shown(laid_out([o]), cameras)
+        order, some = o.tiles.order.long().split(TILE), pairs(scene.hulls, cameras)
+        for view, block, near, span in zip(some.view.tolist(), some.block.tolist(), some.near, some.span.T.tolist()):
+            u, v, z = project_planar(o.planar[:, order[block]], cameras[view])
+            cells = flat_cells(u, v, z, 11, 19)
+            inside = cells < 11 * 19
+            assert (z >= near).all()
+            column, row = cells[inside] % 19, cells[inside] // 19
+            assert ((column >= span[0]) & (column <= span[1]) & (row >= span[2]) & (row <= span[3])).all()
+            whole += span == [0, 18, 0, 10]
+            narrow += (span[1] - span[0]) * (span[3] - span[2]) < 30
+    assert whole > 20 and narrow > 1000

@@ -171,7 +171,7 @@ def test_what_only_grew_projects_new_points_alone(monkeypatch):
 
     asked = []
     plain = sight.front
-    monkeypatch.setattr(sight, "front", lambda o, c, t: asked.append(sum(map(len, o))) or plain(o, c, t))
+    monkeypatch.setattr(sight, "front", lambda o, c, t: asked.append(sum(map(len, o.observations))) or plain(o, c, t))
     kept, cameras, memory = Sights(), views(12, 20), memory_of([wall(4.0), wall(3.0)])
     kept.visible(memory, cameras, 0.01)
     kept.visible(memory, cameras, 0.01)

@@ -1,0 +1,119 @@
+"""The tiles of many observations laid out behind one another, and those of them that some view may see."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from .bounds import may_see
+from .camera import Cameras
+from .observation import Observation
+from .tiles import TILE, corners
+
+
+@dataclass(frozen=True, eq=False)
+class Laid:
+    """O observations, empty ones left out, and where their B tiles lie. Made once for many readouts."""
+
+    observations: tuple[Observation, ...]
+    begin: Tensor  # (O,) int64 the index of their first point among those of all
+    hulls: Tensor  # (3, 8, O) world, of all points of each
+    low: Tensor  # (3, B) as in ``Tiles``
+    high: Tensor  # (3, B)
+    tiles: Tensor  # (O,) int64 how many tiles each has
+    ahead: Tensor  # (O,) bool
+    c2w: Tensor  # (4, 4, O)
+
+    def get_ram_usage(self) -> int:
+        """Bytes of what was derived."""
+        own = (self.begin, self.hulls, self.low, self.high, self.tiles, self.ahead, self.c2w)
+        return sum(t.numel() * t.element_size() for t in own)
+
+
+def laid_out(observations: Sequence[Observation]) -> Laid:
+    """Observations ready to be looked at."""
+    device = observations[0].points.device if observations else None
+    sizes = torch.tensor([len(o) for o in observations], dtype=torch.int64, device=device)
+    begin = (sizes.cumsum(0) - sizes)[sizes > 0]
+    kept = tuple(o for o in observations if len(o))
+    nothing = torch.empty(3, 0, device=device)
+    tiles = [o.tiles for o in kept]
+    return Laid(
+        kept,
+        begin,
+        torch.stack([t.hull for t in tiles], -1) if kept else torch.empty(3, 8, 0, device=device),
+        torch.cat([nothing, *(t.low for t in tiles)], 1),
+        torch.cat([nothing, *(t.high for t in tiles)], 1),
+        torch.tensor([len(t) for t in tiles], dtype=torch.int64, device=device),
+        torch.tensor([t.ahead for t in tiles], dtype=torch.bool, device=device),
+        torch.stack([o.camera.c2w for o in kept], -1) if kept else torch.empty(4, 4, 0, device=device),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """The observations of which a view may see something, and their M tiles, in their order."""
+
+    observations: tuple[Observation, ...]
+    begin: Tensor  # (O,) int64 the index of their first point among those of all observations
+    owner: Tensor  # (M,) int64 the observation of each tile ...
+    tile: Tensor  # (M,) int64 and its number there
+    hulls: Tensor  # (3, 8, M) world
+
+    @cached_property
+    def _places(self) -> tuple[Tensor, Tensor, Tensor]:
+        """For each observation its first point among those shown and how many it has (2, O); the order, the points."""
+        counts = torch.tensor([len(o) for o in self.observations], dtype=torch.int32, device=self.begin.device)
+        order = torch.cat([o.tiles.order for o in self.observations])
+        return (
+            torch.stack([counts.cumsum(0, dtype=torch.int32) - counts, counts]),
+            order,
+            torch.cat([o.planar for o in self.observations], 1),
+        )
+
+    def points(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
+        """The points of some tiles (K,): (3, K, TILE) world, and (K TILE,) int32 their index among those of all.
+
+        A tile that is not full repeats one of its points, with the index -1.
+        """
+        device = tiles.device
+        if not len(tiles):
+            return torch.empty(3, 0, TILE, device=device), torch.empty(0, dtype=torch.int32, device=device)
+        ends, order, planar = self._places
+        owner = self.owner.index_select(0, tiles)
+        base, count = ends.index_select(1, owner)[..., None]
+        lane = torch.arange(TILE, dtype=torch.int32, device=device)
+        lane = lane + TILE * self.tile.index_select(0, tiles).int()[:, None]  # (K, TILE) within the observation
+        last = torch.minimum(lane, count - 1).add_(base).flatten()
+        place = order.index_select(0, last).view_as(lane).int()
+        index = torch.where(lane < count, place + self.begin.int().index_select(0, owner)[:, None], -1).flatten()
+        place = place.add_(base).flatten()
+        found = torch.empty(3, len(place), device=device)
+        for row, there in zip(planar, found):
+            torch.index_select(row, 0, place, out=there)
+        return found.view(3, -1, TILE), index
+
+
+def shown(laid: Laid, cameras: Cameras, margin: float = 0.0) -> Shown:
+    """The observations of which a view (V,) may see something.
+
+    Args:
+        margin: pixels around the image that count as seen.
+    """
+    seen = may_see(laid.hulls, cameras, margin).any(0)  # (O,)
+    which = seen.nonzero()[:, 0]
+    columns = seen.repeat_interleave(laid.tiles).nonzero()[:, 0]
+    tiles = laid.tiles.index_select(0, which)
+    owner = torch.arange(len(which), device=which.device).repeat_interleave(tiles)
+    source = which.index_select(0, owner)
+    hulls = corners(
+        laid.low.index_select(1, columns),
+        laid.high.index_select(1, columns),
+        laid.ahead.index_select(0, source),
+        laid.c2w.index_select(2, source),
+    )
+    tile = torch.arange(len(owner), device=which.device) - (tiles.cumsum(0) - tiles).index_select(0, owner)
+    some = tuple(laid.observations[i] for i in which.tolist())
+    return Shown(some, laid.begin.index_select(0, which), owner, tile, hulls)
