@@ -13,11 +13,13 @@ import torch
 from torch import Tensor
 
 from .camera import Cameras, intrinsics_from_fov
+from .path_text import key_from_record, keys_from_text, record_from_key, text_from_keys
 from .quaternion import Vector, canonical, matrices_from_quaternions, normalised
 from .records import load_record, number, numbers
 from .spline import EASINGS, Keyframe, evaluate
 
-VERSION = 1
+VERSION = 2  # of a recipe; 1 had no holds, no named slopes and no compact text
+SLICE_VERSION = 1
 MAX_FRAMES = 4096
 MAX_KEYS = 256
 UNITS = ("scene", "world")
@@ -75,12 +77,24 @@ class CameraPath:
         if not 0 <= start < stop <= self.num_frames:
             raise ValueError(f"frames [{start}, {stop}) asked of a path with {self.num_frames} frames")
         poses = [list(pose) for pose in self._poses[start:stop]]
-        return json.dumps({"version": VERSION, "units": self.units, "start": start, "poses": poses})
+        return json.dumps({"version": SLICE_VERSION, "units": self.units, "start": start, "poses": poses})
 
     def to_json(self) -> str:
         """The recipe, and the bake beside it for readers that have no spline. ``from_json`` needs the recipe alone."""
         recipe = {
             "format": "spatial-memory-path",
+            **self._header(),
+            "keyframes": [record_from_key(k) for k in self.keyframes],
+        }
+        bake = {"columns": "x y z qw qx qy qz vertical_fov", "poses": [list(pose) for pose in self._poses]}
+        return json.dumps({**recipe, "bake": bake})
+
+    def to_compact(self) -> str:
+        """The recipe as the editor's widget keeps it: quantised (``path_text.py``), about 60 bytes a key."""
+        return json.dumps({**self._header(), "keys": text_from_keys(self.keyframes)}, separators=(",", ":"))
+
+    def _header(self) -> dict:
+        return {
             "version": VERSION,
             "name": self.name,
             "num_frames": self.num_frames,
@@ -88,23 +102,13 @@ class CameraPath:
             "loop": self.loop,
             "tension": self.tension,
             "units": self.units,
-            "keyframes": [
-                {
-                    "frame": key.frame,
-                    "position": list(key.position),
-                    "rotation": list(key.rotation),
-                    "vertical_fov": key.vertical_fov,
-                    "easing": key.easing,
-                }
-                for key in self.keyframes
-            ],
         }
-        bake = {"columns": "x y z qw qx qy qz vertical_fov", "poses": [list(pose) for pose in self._poses]}
-        return json.dumps({**recipe, "bake": bake})
 
     @staticmethod
     def from_json(text: str) -> "CameraPath":
-        """Read what ``to_json`` wrote, or a recipe written by hand. The recipe decides; a bake in the text is not read.
+        """Read what ``to_json`` or ``to_compact`` wrote, or a recipe written by hand.
+
+        The recipe decides; a bake in the text and fields that this version does not know are not read.
 
         Raises:
             ValueError: no JSON, another kind of file, a newer version, or a recipe that is no path.
@@ -112,11 +116,7 @@ class CameraPath:
         recipe = load_record(text, "camera path", VERSION)
         if recipe.get("format", "spatial-memory-path") != "spatial-memory-path":
             raise ValueError(f"camera path has format {recipe['format']!r}, expected 'spatial-memory-path'")
-        keys = recipe.get("keyframes")
-        if not isinstance(keys, list):
-            raise ValueError("camera path has no list 'keyframes'; expected at least 2 keys")
-        if len(keys) > MAX_KEYS:
-            raise ValueError(f"camera path has {len(keys)} keyframes, at most {MAX_KEYS} are read; thin the keys out")
+        keyframes = _keyframes(recipe)
         num_frames = number(recipe.get("num_frames"), "num_frames")
         if num_frames != int(num_frames):
             raise ValueError(f"num_frames is {num_frames}, expected a whole number")
@@ -126,7 +126,7 @@ class CameraPath:
                 f"camera path has loop={loop!r}, units={units!r}, name={name!r}; expected true or false and two texts"
             )
         return CameraPath(
-            keyframes=tuple(_keyframe(key, i) for i, key in enumerate(keys)),
+            keyframes=keyframes,
             num_frames=int(num_frames),
             fps=number(recipe.get("fps", 16.0), "fps"),
             loop=loop,
@@ -142,7 +142,7 @@ def cameras_from_slice(text: str, height: int, width: int, scene_unit: float = 1
     Raises:
         ValueError: the text is no slice, newer than this version, or holds numbers that are no poses.
     """
-    record = load_record(text, "path slice", VERSION)
+    record = load_record(text, "path slice", SLICE_VERSION)
     poses, start, units = record.get("poses"), record.get("start"), record.get("units")
     if not isinstance(poses, list) or not 0 < len(poses) <= MAX_FRAMES:
         raise ValueError(f"path slice has no list of 1 to {MAX_FRAMES} poses")
@@ -183,28 +183,32 @@ def check_path(path: CameraPath) -> None:
             raise ValueError(
                 f"key {i} has {len(key.position)} and {len(key.rotation)} numbers, expected position (3), wxyz (4)"
             )
-        if not all(math.isfinite(x) for x in (key.frame, *key.position, *key.rotation, key.vertical_fov)):
-            raise ValueError(f"key {i} holds NaN or infinity: {key}")
-        if max(abs(x) for x in (key.frame, *key.position, *key.rotation)) > 1e6:
-            raise ValueError(f"key {i} holds a number beyond a million: {key}; scale the path down")
+        slopes = (*(key.velocity or ()), *(key.spin or ()), key.zoom or 0.0)
+        held = (key.frame, *key.position, *key.rotation, key.vertical_fov, key.hold, *slopes)
+        if not all(math.isfinite(x) for x in held):
+            raise ValueError(f"key {i} holds NaN or infinity, expected finite numbers")
+        if max(abs(x) for x in held) > 1e6:
+            raise ValueError(f"key {i} holds a number beyond a million; scale the path down")
+        if len(key.velocity or "xyz") != 3 or len(key.spin or "xyz") != 3:
+            raise ValueError(f"key {i} has a velocity or spin that is not 3 numbers")
+        if key.hold < 0:
+            raise ValueError(f"key {i} has hold {key.hold}, expected 0 or more frames")
         if sum(x * x for x in key.rotation) < 1e-12:
             raise ValueError(f"key {i} has rotation {key.rotation}, expected a quaternion wxyz that is not zero")
         if not 1 <= key.vertical_fov <= 170:
             raise ValueError(f"key {i} has vertical_fov {key.vertical_fov}, expected 1 to 170 degrees")
         if key.easing not in EASINGS:
             raise ValueError(f"key {i} has easing {key.easing!r}, expected one of {', '.join(EASINGS)}")
-        if i and key.frame - keys[i - 1].frame < 1e-3:
+        if i and key.frame - keys[i - 1].leaves < 1e-3 - 1e-9:
             raise ValueError(
-                f"key {i} is at frame {key.frame}, key {i - 1} at {keys[i - 1].frame}: expected increasing frames"
+                f"key {i} is at frame {key.frame}, key {i - 1} at {keys[i - 1].leaves}: expected increasing frames"
             )
     if keys[0].frame != 0:
         raise ValueError(f"key 0 is at frame {keys[0].frame}, expected frame 0, where the start image stands")
-    if keys[-1].frame < path.num_frames - 1:
-        raise ValueError(
-            f"key {len(keys) - 1} is at frame {keys[-1].frame}, the path ends at frame {path.num_frames - 1}: add a key"
-        )
-    if path.loop and not (keys[0].same_pose(keys[-1]) and keys[-1].frame == path.num_frames - 1):
-        end = path.num_frames - 1
+    end, slack = path.num_frames - 1, 1e-6 if keys[-1].hold else 0.0
+    if keys[-1].leaves < end - slack:
+        raise ValueError(f"key {len(keys) - 1} is at frame {keys[-1].leaves}, the path ends at frame {end}: add a key")
+    if path.loop and not (keys[0].same_pose(keys[-1]) and abs(keys[-1].leaves - end) <= slack):
         raise ValueError(f"loop: key {len(keys) - 1} is not at frame {end} with key 0's pose; close it with close_loop")
 
 
@@ -225,13 +229,13 @@ def _cameras(poses: tuple[Vector, ...], height: int, width: int, scale: float) -
     return Cameras(c2w.float(), torch.stack([K[pose[7]] for pose in poses]), height, width)
 
 
-def _keyframe(record: object, index: int) -> Keyframe:
-    if not isinstance(record, dict):
-        raise ValueError(f"key {index} is {record!r}, expected an object with frame, position, rotation")
-    easing = record.get("easing", "linear")
-    if not isinstance(easing, str):
-        raise ValueError(f"key {index} has easing {easing!r}, expected one of {', '.join(EASINGS)}")
-    x, y, z = numbers(record.get("position"), 3, f"key {index} position")
-    qw, qx, qy, qz = numbers(record.get("rotation", [1, 0, 0, 0]), 4, f"key {index} rotation (wxyz)")
-    fov = number(record.get("vertical_fov", 50.0), f"key {index} vertical_fov")
-    return Keyframe(number(record.get("frame"), f"key {index} frame"), (x, y, z), (qw, qx, qy, qz), fov, easing)
+def _keyframes(recipe: dict) -> tuple[Keyframe, ...]:
+    keys, line = recipe.get("keyframes"), recipe.get("keys")
+    count = len(keys) if isinstance(keys, list) else line.count(";") + 1 if isinstance(line, str) else 0
+    if not count:
+        raise ValueError("camera path has no list 'keyframes'; expected at least 2 keys")
+    if count > MAX_KEYS:
+        raise ValueError(f"camera path has {count} keyframes, at most {MAX_KEYS} are read; thin the keys out")
+    if isinstance(keys, list):
+        return tuple(key_from_record(key, i) for i, key in enumerate(keys))
+    return keys_from_text(str(line))

@@ -118,6 +118,37 @@ def out_and_back(num_frames: int, amount: float = 0.35, fps: float = 16.0, verti
     return CameraPath((*out, turn, *back[::-1]), num_frames, fps, loop=True, name="out_and_back")
 
 
+def look_around(num_frames: int, amount: float = 30.0, fps: float = 16.0, vertical_fov: float = 50.0) -> CameraPath:
+    """Look ``amount`` degrees to the right, then as far to the left, and end exactly where it began."""
+    shape = lambda s: ((0.0, 0.0, 0.0), _yaw(amount * math.sin(2 * math.pi * s)))  # noqa: E731
+    path = _path("look_around", shape, 4 + 4 * _parts(amount), num_frames, fps, vertical_fov)
+    return close_loop(_ending_at_start(path))
+
+
+def zoom(num_frames: int, amount: float = 1.5, fps: float = 16.0, vertical_fov: float = 50.0) -> CameraPath:
+    """Magnify ``amount`` times from where the camera stands; below 1 widens the view.
+
+    Raises:
+        ValueError: ``amount`` is not positive.
+    """
+    if not amount > 0:
+        raise ValueError(f"amount is {amount}, expected a positive magnification")
+    path = _path("zoom", lambda s: ((0.0, 0.0, 0.0), LEVEL), 4, num_frames, fps, vertical_fov)
+    return _zoomed(path, lambda s: 1 + (amount - 1) * s)
+
+
+def dolly_zoom(num_frames: int, amount: float = 0.4, fps: float = 16.0, vertical_fov: float = 50.0) -> CameraPath:
+    """Move forward by ``amount`` units while the view widens: what is 1 unit ahead of the start keeps its size.
+
+    Raises:
+        ValueError: ``amount`` reaches the point that keeps its size.
+    """
+    if not amount < 1:
+        raise ValueError(f"amount is {amount}, expected below 1: what keeps its size is 1 unit ahead")
+    path = _path("dolly_zoom", lambda s: ((0.0, 0.0, amount * s), LEVEL), 6, num_frames, fps, vertical_fov)
+    return _zoomed(path, lambda s: 1 - amount * s)
+
+
 PRESETS: dict[str, Callable[..., CameraPath]] = {
     preset.__name__: preset
     for preset in (
@@ -134,6 +165,9 @@ PRESETS: dict[str, Callable[..., CameraPath]] = {
         figure_eight,
         push_in,
         out_and_back,
+        look_around,
+        zoom,
+        dolly_zoom,
     )
 }
 
@@ -145,15 +179,35 @@ def close_loop(path: CameraPath) -> CameraPath:
     frames, so that the way back takes the share of the time that its length asks for (a tenth to a half); the number of
     frames stays. Keys beyond the last frame are dropped.
     """
-    keys = [key for key in path.keyframes if key.frame <= path.num_frames - 1]
     end = float(path.num_frames - 1)
-    if keys[0].same_pose(keys[-1]) and keys[-1].frame == end and len(keys) > 1:
-        return replace(path, keyframes=(*keys[:-1], replace(keys[0], frame=end, easing=keys[-1].easing)), loop=True)
+    keys = [
+        replace(key, hold=min(key.hold, end - key.frame)) for key in path.keyframes if key.frame <= path.num_frames - 1
+    ]
+    if keys[0].same_pose(keys[-1]) and keys[-1].leaves == end and len(keys) > 1:
+        final = replace(keys[0], frame=keys[-1].frame, hold=keys[-1].hold, easing=keys[-1].easing)
+        return replace(path, keyframes=(*keys[:-1], final), loop=True)
     way, back = sum(_length(a, b) for a, b in zip(keys, keys[1:])), _length(keys[-1], keys[0])
     share = min(max(back / (way + back), 0.1), 0.5) if back else 0.1
-    scale = end * (1 - share) / keys[-1].frame if keys[-1].frame else 1.0
-    moved = [replace(key, frame=key.frame * scale) for key in keys]
-    return replace(path, keyframes=(*moved, replace(keys[0], frame=end, easing="linear")), loop=True)
+    scale = end * (1 - share) / keys[-1].leaves if keys[-1].leaves else 1.0
+    moved = [_stretched(key, scale) for key in keys]
+    final = replace(moved[0], frame=end, hold=0.0, easing="linear")
+    return replace(path, keyframes=(*moved, final), loop=True)
+
+
+def _stretched(key: Keyframe, scale: float) -> Keyframe:
+    """The key where time runs ``scale`` times slower: the curve keeps its shape."""
+    return replace(
+        key,
+        frame=key.frame * scale,
+        hold=key.hold * scale,
+        velocity=key.velocity and _slower(key.velocity, scale),
+        spin=key.spin and _slower(key.spin, scale),
+        zoom=None if key.zoom is None else key.zoom / scale,
+    )
+
+
+def _slower(slope: tuple[float, float, float], scale: float) -> tuple[float, float, float]:
+    return slope[0] / scale, slope[1] / scale, slope[2] / scale
 
 
 def _yaw(degrees: float) -> Quaternion:
@@ -208,6 +262,17 @@ def _eased_keys(shape: Shape, parts: int, duration: float, vertical_fov: float) 
 def _path(name: str, shape: Shape, parts: int, num_frames: int, fps: float, vertical_fov: float) -> CameraPath:
     keys = _eased_keys(shape, parts, float(num_frames - 1), vertical_fov)
     return CameraPath(tuple(keys), num_frames, fps, name=name)
+
+
+def _zoomed(path: CameraPath, magnification: Callable[[float], float]) -> CameraPath:
+    """The path with the view of each key magnified; ``magnification`` takes the key's progress."""
+    half, end = math.tan(math.radians(path.keyframes[0].vertical_fov) / 2), path.num_frames - 1
+    keys = []
+    for key in path.keyframes:
+        u = key.frame / end
+        fov = math.degrees(2 * math.atan(half / magnification(u * u * (3 - 2 * u))))
+        keys.append(replace(key, vertical_fov=round(fov, 6)))
+    return replace(path, keyframes=tuple(keys))
 
 
 def _ending_at_start(path: CameraPath) -> CameraPath:

@@ -5,7 +5,12 @@ view a third. The slope at a key depends on its two neighbours alone, so an edit
 is weighed by time and its direction by length, so re-timing keeps the shape, and it is at most three times the slower
 chord's, so the camera does not swing out where speeds change, and two equal keys are a pause. Where an easing asks for
 rest the slope is zero, and the key parts the spline: what is appended behind a key that the camera eases into changes
-nothing before it.
+nothing before it. A key may hold: the camera rests there for some frames, which parts the spline too. A key may name
+its slopes itself (handles that the user drags); tension leaves those alone.
+
+A key put on the curve changes no position, and no field of view where the zoom stays in its segment's range, when it
+and its two neighbours name the slopes that the curve has there. Rotations are Bezier by slerps, which no key divides
+exactly: a segment that turns by 20 degrees moves by less than 0.002 degrees, one of 60 degrees by less than 0.1.
 
 Every formula is symmetric in the two ends of a segment, so a mirrored path gives mirrored bits.
 """
@@ -38,13 +43,26 @@ EASINGS = {
 
 @dataclass(frozen=True)
 class Keyframe:
-    """A pose at a time, OpenCV axes. ``easing`` is that of the segment that leaves the key."""
+    """A pose at a time, OpenCV axes. ``easing`` is that of the segment that leaves the key.
+
+    ``velocity``, ``spin`` and ``zoom`` are slopes a frame; None lets the neighbours decide. A rest at the key (from an
+    easing or ``hold``) comes before them. In a loop those of key 0 count at both ends.
+    """
 
     frame: float  # in frames, fractions allowed
     position: tuple[float, float, float]  # in the path's units
     rotation: Quaternion = (1.0, 0.0, 0.0, 0.0)  # wxyz, camera to world, any length
     vertical_fov: float = 50.0  # degrees over the full height
     easing: str = "linear"
+    hold: float = 0.0  # frames that the camera rests at the key, from ``frame`` on
+    velocity: tuple[float, float, float] | None = None  # the path's units, world axes
+    spin: tuple[float, float, float] | None = None  # radians, about the camera's own axes
+    zoom: float | None = None  # degrees
+
+    @property
+    def leaves(self) -> float:
+        """The frame at which the camera moves on."""
+        return self.frame + self.hold
 
     def same_pose(self, other: "Keyframe") -> bool:
         """Whether two keys hold the same numbers, quaternions up to sign."""
@@ -57,15 +75,31 @@ def evaluate(keys: Sequence[Keyframe], num_frames: int, loop: bool, tension: flo
     times = [key.frame for key in keys]
     q = [normalised(key.rotation) for key in keys]
     position = _tangents(
-        keys, loop, tension, lambda i, j: tuple(b - a for a, b in zip(keys[i].position, keys[j].position))
+        keys,
+        loop,
+        tension,
+        [key.velocity for key in keys],
+        lambda i, j: tuple(b - a for a, b in zip(keys[i].position, keys[j].position)),
     )
-    spin = _tangents(keys, loop, tension, lambda i, j: rotation_vector(multiply(conjugate(q[i]), q[j])))
-    zoom = _tangents(keys, loop, tension, lambda i, j: (keys[j].vertical_fov - keys[i].vertical_fov,))
-    poses = []
+    spin = _tangents(
+        keys, loop, tension, [key.spin for key in keys], lambda i, j: rotation_vector(multiply(conjugate(q[i]), q[j]))
+    )
+    zoom = _tangents(
+        keys,
+        loop,
+        tension,
+        [None if key.zoom is None else (key.zoom,) for key in keys],
+        lambda i, j: (keys[j].vertical_fov - keys[i].vertical_fov,),
+    )
+    poses: list[Vector] = []
     for frame in range(num_frames):
-        i = min(bisect_right(times, frame), len(keys) - 1) - 1
-        a, b, h = keys[i], keys[i + 1], times[i + 1] - times[i]
-        u, v = (frame - times[i]) / h, (times[i + 1] - frame) / h
+        found = bisect_right(times, frame) - 1
+        if keys[found].hold > 0 and (frame <= keys[found].leaves or found == len(keys) - 1):
+            poses.append((*keys[found].position, *q[found], keys[found].vertical_fov))
+            continue
+        i = min(found, len(keys) - 2)
+        a, b, h = keys[i], keys[i + 1], times[i + 1] - keys[i].leaves
+        u, v = (frame - a.leaves) / h, (times[i + 1] - frame) / h
         place = _hermite(a.position, b.position, *position[i], h, u, v)
         turn = _hermite_rotation(q[i], q[i + 1], *spin[i], h, u, v)
         low, high = sorted((a.vertical_fov, b.vertical_fov))
@@ -75,20 +109,32 @@ def evaluate(keys: Sequence[Keyframe], num_frames: int, loop: bool, tension: flo
 
 
 def _tangents(
-    keys: Sequence[Keyframe], loop: bool, tension: float, delta: Callable[[int, int], Vector]
+    keys: Sequence[Keyframe],
+    loop: bool,
+    tension: float,
+    named: Sequence[Vector | None],
+    delta: Callable[[int, int], Vector],
 ) -> list[tuple[Vector, Vector]]:
-    """The slopes (a frame) at both ends of every segment; ``delta(i, j)`` leads from key i to key j, as seen at i."""
+    """The slopes (a frame) at both ends of every segment.
+
+    ``named`` are those that the keys ask for; ``delta(i, j)`` leads from key i to key j, as seen at i.
+    """
     last = len(keys) - 1
-    span = [b.frame - a.frame for a, b in zip(keys, keys[1:])]
+    span = [b.frame - a.leaves for a, b in zip(keys, keys[1:])]
+    asked = [named[i % last] for i in range(last + 1)] if loop else named
 
     def rests(i: int) -> bool:  # the easings on both sides have a say; an open path has one side at its ends
         starts = EASINGS[keys[i % last].easing][0] and (i < last or loop)
         stops = EASINGS[keys[(i or last) - 1].easing][1] and (i > 0 or loop)
-        return starts or stops
+        holds = keys[i].hold > 0 or (loop and i in (0, last) and keys[0].hold + keys[last].hold > 0)
+        return starts or stops or holds
 
     def slope(i: int) -> Vector | None:  # at key i, or nothing at an open end
+        own = asked[i]
         if rests(i):
             return tuple(0.0 for _ in delta(0, 1))
+        if own is not None:
+            return own
         if i in (0, last) and not loop:
             return None
         before, after = (i or last) - 1, i % last
@@ -98,14 +144,16 @@ def _tangents(
 
     def at(i: int, chord: Vector, other: int) -> Vector:  # chord: the mean slope of the segment between i and other
         own, far = slope(i), slope(other)
-        return own if own is not None else chord if far is None else _leaving(chord, far)
+        start = own if own is not None else chord if far is None else _leaving(chord, far)
+        return start if asked[i] is not None else tuple((1 - tension) * x for x in start)
 
-    ends = []
-    for i in range(last):
-        start = at(i, tuple(x / span[i] for x in delta(i, i + 1)), i + 1)
-        stop = at(i + 1, tuple(-x / span[i] for x in delta(i + 1, i)), i)
-        ends.append((tuple((1 - tension) * x for x in start), tuple((1 - tension) * x for x in stop)))
-    return ends
+    return [
+        (
+            at(i, tuple(x / span[i] for x in delta(i, i + 1)), i + 1),
+            at(i + 1, tuple(-x / span[i] for x in delta(i + 1, i)), i),
+        )
+        for i in range(last)
+    ]
 
 
 def _passing(into: Vector, out: Vector, h_in: float, h_out: float) -> Vector:

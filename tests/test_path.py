@@ -290,7 +290,7 @@ def recipe(**change):
         ("[" * 100_000, "no JSON|nested"),
         ("[1]", "expected an object"),
         ("x" * 8_000_001, "8000001 characters"),
-        (recipe(version=2), "update the pack"),
+        (recipe(version=3), "update the pack"),
         (recipe(version=None), "version None"),
         (recipe(format="other"), "format 'other'"),
         (recipe(num_frames=10**12), "num_frames"),

@@ -17,7 +17,9 @@ def test_every_preset_starts_at_rest_at_the_origin_with_few_keys(name, num_frame
     assert path.name == name and path.num_frames == num_frames and path.fps == 24.0 and len(path.keyframes) <= 20
     table = path.poses()
     assert table.positions[0].tolist() == [0, 0, 0] and table.quaternions[0].tolist() == [1, 0, 0, 0]
-    assert set(table.vertical_fov.tolist()) == {40.0}
+    assert table.vertical_fov[0] == 40 and (
+        name in ("zoom", "dolly_zoom") or set(table.vertical_fov.tolist()) == {40.0}
+    )
     if num_frames >= 57:
         speed = table.positions.diff(dim=0).norm(dim=-1) + table.quaternions.diff(dim=0).norm(dim=-1)
         assert speed[0] <= 0.2 * speed.max() and speed[-1] <= 0.2 * speed.max()
@@ -57,6 +59,18 @@ def test_orbits_and_arcs_are_round():
         assert (radius - 1).abs().max() < 0.01
 
 
+def test_dolly_zoom_keeps_the_size_of_what_is_one_unit_ahead_and_zoom_magnifies():
+    table = PRESETS["dolly_zoom"](153, 0.4).poses()
+    size = 1 / ((1 - table.positions[:, 2]) * (table.vertical_fov.deg2rad() / 2).tan())
+    assert (size / size[0] - 1).abs().max() < 0.005
+    for amount in (0.5, 2.0):
+        fov = PRESETS["zoom"](57, amount).poses().vertical_fov.deg2rad() / 2
+        assert (fov[0].tan() / fov[-1].tan()).item() == pytest.approx(amount, rel=1e-6)
+    for name, amount in (("dolly_zoom", 1.0), ("zoom", 0.0), ("zoom", -1.0)):
+        with pytest.raises(ValueError, match=f"amount is {amount}"):
+            PRESETS[name](57, amount)
+
+
 @pytest.mark.parametrize("num_frames", (*LENGTHS, 3, 40, 4096))
 @pytest.mark.parametrize("amount", (0.35, -0.7))
 def test_out_and_back_returns_to_the_bit_and_mirrors_every_frame(num_frames, amount):
@@ -85,7 +99,7 @@ def test_presets_refuse_what_is_no_amount_and_no_length(name):
                 PRESETS[name](33, amount)
 
 
-@pytest.mark.parametrize("name", ["orbit", "figure_eight", "out_and_back"])
+@pytest.mark.parametrize("name", ["orbit", "figure_eight", "out_and_back", "look_around"])
 def test_closed_presets_end_at_their_first_bits(name):
     for num_frames in LENGTHS:
         cameras = PRESETS[name](num_frames).bake(48, 64)
