@@ -24,6 +24,7 @@ SCRIPTS = (
     "rgbd",
     "save_load",
     "conditioning",
+    "editor",
     "rollout",
 )
 

@@ -3,11 +3,12 @@
 
 def build_extension():
     """The extension that ComfyUI asks for its nodes."""
+    from .camera_sockets import PathFromLoad3D, PathFromText, PathToLoad3D, PathToText, PathToWanCamera
     from .chunk import DenoiseChunk, RetrieveReferences, WarpMemory
     from .edit import EditMemory
     from .geometry import EstimateGeometry, SegmentDynamics
     from .history import MergeMemory, RevertMemory
-    from .host import ComfyExtension, offer_examples
+    from .host import ComfyExtension, offer_examples, running_server, serve
     from .loop import ChunkLoopEnd, ChunkLoopStart
     from .memory import InitMemory, UpdateMemory
     from .memory_info import MemoryInfo
@@ -45,11 +46,20 @@ def build_extension():
         MergeMemory,
         MemoryInfo,
         PreviewMemory,
+        PathFromLoad3D,
+        PathToLoad3D,
+        PathToWanCamera,
+        PathToText,
+        PathFromText,
     ]
 
     class SpatialMemoryExtension(ComfyExtension):
         async def get_node_list(self):
             offer_examples()
+            if running_server() is not None:
+                from .editor_server import Room, routes
+
+                serve(routes(Room()))
             return nodes
 
     return SpatialMemoryExtension()

@@ -8,6 +8,7 @@ import logging
 import os
 import shutil
 import sys
+from collections.abc import Callable, Iterable
 from dataclasses import fields
 from pathlib import Path
 
@@ -15,6 +16,14 @@ import comfy.model_management
 import comfy.utils
 import folder_paths
 from comfy_execution.graph_utils import GraphBuilder, is_link
+
+try:
+    from comfy_execution.utils import get_executing_context
+except ImportError:  # the built-in runner
+
+    def get_executing_context():
+        return None
+
 
 try:
     from comfy_api.v0_0_2 import ComfyExtension, Types, io, ui
@@ -165,6 +174,42 @@ def file_stamp(name: str) -> str:
         return ""
     stat = user_file(name).stat()
     return f"{stat.st_mtime_ns} {stat.st_size}"
+
+
+def running_server():
+    """The host's web server, None where nodes run without one."""
+    return getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
+
+
+def serve(routes: Iterable[tuple[str, str, Callable]]) -> None:
+    """Let the host's server, where there is one, answer (method, path, handler); the same below ``/api``."""
+    server = running_server()
+    for method, path, handler in routes if server is not None else ():
+        server.routes.route(method, path)(handler)
+
+
+def executing_node() -> str | None:
+    """The id of the node that is executed now, None where the host does not say."""
+    context = get_executing_context()
+    return None if context is None else str(context.node_id)
+
+
+def kept_folder(name: str) -> Path:
+    """A folder of the pack's own in the host's user folder: it outlives the server, and no page lists it."""
+    return Path(folder_paths.get_user_directory()) / "__spatial_memory" / name
+
+
+def input_file(name: str) -> Path:
+    """A file in the input folder, nowhere else.
+
+    Raises:
+        ValueError: the name leads out of it.
+        FileNotFoundError: there is no such file.
+    """
+    path = inside(folder_paths.get_input_directory(), name)
+    if not path.is_file():
+        raise FileNotFoundError(f"{name!r} is not in the input folder; upload it again")
+    return path
 
 
 def offer_examples() -> None:

@@ -5,15 +5,30 @@ import inspect
 import torch
 
 from ..memory.camera import Cameras, compose, invert_rigid
-from ..memory.formats import dropped_by_path, path_from_cameras, read_cameras, write_cameras
+from ..memory.formats import (
+    FORMATS,
+    READERS,
+    dropped_by,
+    dropped_by_path,
+    every_frame,
+    flipped,
+    inverted,
+    path_from_cameras,
+    read_cameras,
+    scaled,
+    write_cameras,
+)
 from ..memory.path import CameraPath as Recipe
 from ..memory.picture import draw_path
 from ..memory.presets import PRESETS, close_loop
 from ..memory.store import replacing
-from .host import MemorySocket, PathSocket, file_stamp, io, output_file, result, schema, socket, ui, user_file
+from .convert import images_from_socket
+from .editor_live import shown_scene
+from .host import MemorySocket, PathSocket, State, file_stamp, io, output_file, result, schema, socket, ui, user_file
 
 MAX_FRAMES = 4096
-ENDINGS = {"json": ".json", "spatia": "_w2c.txt", "realestate10k": ".txt"}
+ENDINGS = {name: kind.ending for name, kind in FORMATS.items()}
+GRID = (704, 1248)  # of an imported file that does not say its size; a path keeps the field of view alone
 
 
 def picture(path: Recipe, memory=None) -> torch.Tensor:
@@ -105,6 +120,19 @@ class CameraPath(io.ComfyNode):
                     optional=True,
                 ),
                 socket(MemorySocket, "memory", "A memory to draw the path over, from Init Memory.", optional=True),
+                socket(
+                    State,
+                    "state",
+                    "A film that exists already, from Load World: the editor shows its frames and its memory. Not the "
+                    "state of the loop that this path drives.",
+                    optional=True,
+                ),
+                socket(
+                    io.Image,
+                    "start_image",
+                    "The start photograph, for the editor to show where it was taken. Without it, the state's.",
+                    optional=True,
+                ),
             ],
             outputs=[
                 result(PathSocket, "path", "The path: recipe and cameras."),
@@ -116,14 +144,29 @@ class CameraPath(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, preset, num_frames, amount, vertical_fov, fps, loop, keyframes="", memory=None):
+    def execute(
+        cls,
+        preset,
+        num_frames,
+        amount,
+        vertical_fov,
+        fps,
+        loop,
+        keyframes="",
+        memory=None,
+        state=None,
+        start_image=None,
+    ):
         if keyframes.strip():
             path = Recipe.from_json(keyframes)
         else:
             path = PRESETS[preset](num_frames, amount_of(preset, amount), fps, vertical_fov)
         path = close_loop(path) if loop and not path.loop else path
+        memory = state.memory if memory is None and state is not None else memory
+        image = None if start_image is None else images_from_socket(start_image, "start_image")[0]
         shown = picture(path, memory)
-        return io.NodeOutput(path, shown, ui=ui.PreviewImage(shown))
+        scene = shown_scene(memory, state, image)
+        return io.NodeOutput(path, shown, ui={**ui.PreviewImage(shown).as_dict(), **scene})
 
 
 class ImportCameraPath(io.ComfyNode):
@@ -132,13 +175,14 @@ class ImportCameraPath(io.ComfyNode):
         return schema(
             "ImportCameraPath",
             "Import Camera Path",
-            "Reads cameras that other tools wrote: Spatia's w2c.txt, RealEstate10K text, or this pack's JSON.",
+            "Reads cameras that other tools wrote: COLMAP, NeRF, nerfstudio, Blender's glTF, Nuke, RealEstate10K and "
+            "more; the help page lists them all.",
             inputs=[
                 socket(
                     io.String,
                     "file",
                     "A camera file in the input or output folder, for instance w2c.txt (intrinsics.txt is found "
-                    "beside it).",
+                    "beside it), images.bin of a COLMAP model, or a zip of such a folder.",
                     default="",
                 ),
                 socket(
@@ -160,6 +204,39 @@ class ImportCameraPath(io.ComfyNode):
                     default="world",
                     optional=True,
                 ),
+                socket(
+                    io.Combo,
+                    "format",
+                    "The format of the file. 'auto' finds it by the content; name it where two look alike.",
+                    options=["auto", *READERS],
+                    default="auto",
+                    optional=True,
+                ),
+                socket(
+                    io.Boolean,
+                    "invert",
+                    "Invert every pose: where the path runs the wrong way, the file has the other direction.",
+                    default=False,
+                    optional=True,
+                ),
+                socket(
+                    io.Boolean,
+                    "flip",
+                    "Flip the camera's Y and Z axes: where it looks backwards and upside down.",
+                    default=False,
+                    optional=True,
+                ),
+                socket(
+                    io.Float,
+                    "scale",
+                    "Multiply all positions: where the path is too long or too short for the scene.",
+                    default=1.0,
+                    min=0.000001,
+                    max=1000000.0,
+                    step=0.05,
+                    round=0.000001,
+                    optional=True,
+                ),
             ],
             outputs=[
                 result(PathSocket, "path", "The path, seen from its first camera: frame 0 stands at the origin."),
@@ -167,7 +244,7 @@ class ImportCameraPath(io.ComfyNode):
                 result(io.Float, "vertical_fov", "Field of view of the first frame, for Encode Start Frame."),
                 result(io.Image, "picture", "The path from above and from the side."),
             ],
-            search_aliases=["load camera", "w2c", "realestate10k", "colmap", "trajectory"],
+            search_aliases=["load camera", "w2c", "realestate10k", "colmap", "nerf", "gltf", "blender", "trajectory"],
         )
 
     @classmethod
@@ -175,10 +252,12 @@ class ImportCameraPath(io.ComfyNode):
         return file_stamp(file or "")
 
     @classmethod
-    def execute(cls, file, fps=16.0, units="world"):
-        imported = read_cameras(user_file(file))
-        path = path_from_cameras(from_the_first(imported.cameras), fps, units)
-        shown, assumed = picture(path), "\n".join([*imported.assumed, *dropped_by_path(imported.cameras)])
+    def execute(cls, file, fps=16.0, units="world", format="auto", invert=False, flip=False, scale=1.0):
+        imported = every_frame(read_cameras(user_file(file), *GRID, None if format == "auto" else format, fps))
+        cameras = inverted(imported.cameras) if invert else imported.cameras
+        cameras = scaled(flipped(cameras) if flip else cameras, scale)
+        path = path_from_cameras(from_the_first(cameras), fps, units)
+        shown, assumed = picture(path), "\n".join([*imported.assumed, *dropped_by_path(cameras)])
         fov = path.poses().vertical_fov[0].item()
         return io.NodeOutput(path, assumed, fov, shown, ui={**ui.PreviewImage(shown).as_dict(), "text": (assumed,)})
 
@@ -195,7 +274,7 @@ class ExportCameraPath(io.ComfyNode):
                 socket(
                     io.String,
                     "filename",
-                    "Where to write, below the output folder; the format adds its ending.",
+                    "Where to write, below the output folder; the format adds its ending. COLMAP makes a folder.",
                     default="camera_path",
                 ),
                 socket(
@@ -225,7 +304,7 @@ class ExportCameraPath(io.ComfyNode):
                 result(io.String, "file", "The file that was written."),
             ],
             is_output_node=True,
-            search_aliases=["save camera", "w2c", "realestate10k", "trajectory"],
+            search_aliases=["save camera", "w2c", "realestate10k", "colmap", "nerf", "gltf", "blender", "trajectory"],
         )
 
     @classmethod
@@ -234,8 +313,10 @@ class ExportCameraPath(io.ComfyNode):
             written = output_file(filename + ENDINGS[format])
             with replacing(written) as stream:
                 stream.write(path.to_json().encode())
+            dropped = ()
         else:
-            written, *_ = write_cameras(
-                output_file(filename + ENDINGS[format]), path.bake(height, width), format, path.fps
-            )
-        return io.NodeOutput(path.to_json(), str(written), ui=ui.PreviewText(str(written)))
+            cameras = path.bake(height, width)
+            written, *_ = write_cameras(output_file(filename + ENDINGS[format]), cameras, format, path.fps)
+            dropped = dropped_by(format, cameras)
+        said = "\n".join([str(written), *(f"not in the file: {sentence}" for sentence in dropped)])
+        return io.NodeOutput(path.to_json(), str(written), ui=ui.PreviewText(said))

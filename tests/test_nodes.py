@@ -28,7 +28,8 @@ PREFIX = "SpatialMemory_"
 OURS = {name: node for name, node in NODES.items() if name.startswith(PREFIX)}
 PERMANENT = """LoadWorldModel EncodeStartFrame EstimateGeometry SegmentDynamics InitMemory CameraPath ImportCameraPath
 ExportCameraPath RetrieveReferences WarpMemory DenoiseChunk UpdateMemory DecodeVideo ClosedLoopReport ChunkLoopStart
-ChunkLoopEnd Rollout SaveWorld LoadWorld EditMemory RevertMemory MergeMemory MemoryInfo PreviewMemory""".split()
+ChunkLoopEnd Rollout SaveWorld LoadWorld EditMemory RevertMemory MergeMemory MemoryInfo PreviewMemory PathFromLoad3D
+PathToLoad3D PathToWanCamera PathToText PathFromText""".split()
 
 
 # ---------------------------------------------------------------------------------------------------------- schemas
