@@ -5,6 +5,7 @@ from ..memory.merge import POLICIES
 from ..rollout.chunk import forget, update
 from ..rollout.start import Writing, init_memory
 from .convert import images_from_socket
+from .editor_live import shown_scene
 from .host import GeometrySocket, MemorySocket, State, World, io, result, schema, socket, ui
 
 KINDS = ("latent", "rgb")
@@ -139,4 +140,5 @@ class UpdateMemory(io.ComfyNode):
             done = forget(world, state)
             return io.NodeOutput(done, done.memory, ui=ui.PreviewText(described(done.memory)))
         done = update(world, state, images_from_socket(images), geometry, Writing(policy, carving, max_points))
-        return io.NodeOutput(done, done.memory, ui=ui.PreviewText(face(done.memory)))
+        shown = {**ui.PreviewText(face(done.memory)).as_dict(), **shown_scene(done.memory, done)}
+        return io.NodeOutput(done, done.memory, ui=shown)
