@@ -17,6 +17,8 @@ HOST_READY := .venv/.host
 export OMP_NUM_THREADS ?= $(shell n=$$(nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2); echo $$((n < 8 ? n : 8)))
 export TOKENIZERS_PARALLELISM := false
 export HF_HUB_OFFLINE := 1
+# the oldest frontend that a checkout asks for; the newest is installed (tests/browser)
+export SPATIAL_MEMORY_FRONTENDS ?= $(CURDIR)/.venv/frontends
 
 help:  ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -69,4 +71,6 @@ $(HOST_READY): $(READY) $(addsuffix /requirements.txt,$(CHECKOUTS))
 	@test -n "$(CHECKOUTS)" || { echo "no ComfyUI found: set COMFYUI_PATH to a checkout" >&2; exit 1; }
 	sed -E '/^(torchaudio|comfyui-workflow-templates|comfyui-embedded-docs)/d; s/^(comfyui-[a-z-]+)==.*/\1/' $(addsuffix /requirements.txt,$(CHECKOUTS)) | sort -u > .venv/host.txt
 	$(BIN)/python -m pip install --quiet -r .venv/host.txt
+	oldest=$$(sed -nE 's/^comfyui-frontend-package==//p' $(addsuffix /requirements.txt,$(CHECKOUTS)) | sort -V | head -1); \
+	test -z "$$oldest" || $(BIN)/python -m pip install --quiet --no-deps --upgrade --target .venv/frontends/$$oldest comfyui-frontend-package==$$oldest
 	touch $@

@@ -1,0 +1,140 @@
+"""A real ComfyUI with a real Chromium on it: each checkout with its frontend, a new one in Nodes 2.0 as well."""
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+import editor  # noqa: E402
+
+ROOT = Path(__file__).parents[2]
+FLAGS = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]
+SIZE = {"width": 1440, "height": 860}
+
+_spec = importlib.util.spec_from_file_location("spatial_memory_host", ROOT / "tests/host/conftest.py")
+host = importlib.util.module_from_spec(_spec)
+sys.modules[_spec.name] = host
+_spec.loader.exec_module(host)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A ComfyUI and how its page shows nodes."""
+
+    checkout: Path
+    frontend: Path | None  # None: the one that is installed
+    nodes2: bool
+
+    def __str__(self) -> str:
+        return f"{self.checkout.name}-{'nodes2' if self.nodes2 else 'classic'}"
+
+
+def places() -> list[Place]:
+    """Every checkout; where a folder of frontends is named, each with the one that it asks for.
+
+    SPATIAL_MEMORY_FRONTENDS names a folder with unpacked wheels: <version>/comfyui_frontend_package/static.
+    """
+    found = []
+    for checkout in host.checkouts():
+        wanted = next(
+            line.strip().rsplit("==")[-1]
+            for line in (checkout / "requirements.txt").read_text().splitlines()
+            if line.startswith("comfyui-frontend-package")
+        )
+        old = tuple(map(int, wanted.split("."))) < (1, 30)
+        folder = os.environ.get("SPATIAL_MEMORY_FRONTENDS")
+        static = Path(folder, wanted, "comfyui_frontend_package", "static") if folder and old else None
+        if static is not None and not static.is_dir():
+            static = None
+        found += [Place(checkout, static, nodes2) for nodes2 in ((False,) if old else (False, True))]
+    return found
+
+
+def chromium() -> str | None:
+    return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium, drawing in software."""
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed: pip install -e '.[dev]'"
+    )
+    if chromium() is None:
+        pytest.skip("no Chromium here: apt-get install chromium")
+    with playwright.sync_playwright() as driver:
+        running = driver.chromium.launch(executable_path=chromium(), args=FLAGS)
+        yield running
+        running.close()
+
+
+def start(place: Place, base: Path):
+    """A server for the place; the caller ends its process."""
+    for name in ("custom_nodes", "input", "output", "models", "user", "temp"):
+        (base / name).mkdir(parents=True, exist_ok=True)
+    (base / "custom_nodes" / host.PACK).symlink_to(ROOT, target_is_directory=True)
+    settings = base / "user" / "default" / "comfy.settings.json"
+    settings.parent.mkdir()
+    shown = {"Comfy.TutorialCompleted": True, "Comfy.VueNodes.Enabled": place.nodes2, "Comfy.Minimap.Visible": False}
+    settings.write_text(json.dumps(shown), encoding="utf-8")
+    port, log = host.free_port(), base / "server.log"
+    command = [sys.executable, "main.py", "--cpu", "--port", str(port), "--base-directory", str(base)]
+    command += ["--disable-api-nodes", "--database-url", "sqlite:///:memory:", "--disable-auto-launch"]
+    command += ["--front-end-root", str(place.frontend)] if place.frontend else []
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    with log.open("wb") as sink:
+        process = subprocess.Popen(command, cwd=place.checkout, stdout=sink, stderr=sink, env=environment)
+    server = host.Server(place.checkout, base, port, process, log)
+    deadline = time.monotonic() + host.BOOT_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            said = log.read_text(errors="replace")
+            if "ModuleNotFoundError" in said.splitlines()[-1]:
+                pytest.skip(f"{place.checkout} does not start here ({said.splitlines()[-1]})")
+            pytest.fail(f"{place.checkout} ended while starting:\n{said[-4000:]}")
+        try:
+            server.get("/system_stats")
+            return server
+        except OSError:
+            time.sleep(0.25)
+    process.kill()
+    pytest.fail(f"{place.checkout} did not answer:\n{log.read_text(errors='replace')[-4000:]}")
+
+
+@pytest.fixture(scope="session", params=places() or [None], ids=str)
+def server(request, tmp_path_factory):
+    """One running server per place."""
+    if request.param is None:
+        pytest.skip("no ComfyUI checkout: clone it to ~/ComfyUI, or set COMFYUI_PATH")
+    running = start(request.param, tmp_path_factory.mktemp(str(request.param)))
+    running.place = request.param
+    yield running
+    running.process.terminate()
+    try:
+        running.process.wait(20)
+    except subprocess.TimeoutExpired:
+        running.process.kill()
+        running.process.wait(20)
+
+
+@pytest.fixture
+def page(server, browser):
+    """A fresh page on the server; what its console says about us is kept in ``page.said``."""
+    context = browser.new_context(viewport=SIZE, locale="en-US")
+    opened = context.new_page()
+    opened.set_default_timeout(30_000)
+    opened.said, opened.asked = [], []
+    opened.on("request", lambda request: opened.asked.append(request.url))
+    opened.on("console", lambda message: opened.said.append(f"{message.type}: {message.text}"))
+    opened.on("pageerror", lambda error: opened.said.append(f"pageerror: {error}"))
+    editor.visit(opened, server)
+    yield opened
+    context.close()
