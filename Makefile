@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix bench train-mini host
+.PHONY: help demo test check browser fix bench train-mini host
 
 SUITABLE := for p in python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v $$p && break; done
@@ -42,6 +42,9 @@ check: $(READY)  ## lint and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	MYPYPATH=.venv/typed $(BIN)/mypy -p spatial_memory.memory -p spatial_memory.rollout
+
+browser: $(READY) $(if $(CHECKOUTS),host)  ## the path editor in Chromium on every ComfyUI, with its times; needs a quiet machine
+	SPATIAL_MEMORY_BROWSER=all $(BIN)/python -m pytest tests/browser -s
 
 fix: $(READY)  ## format, and mend what lint can mend
 	$(BIN)/ruff check --fix .

@@ -21,13 +21,36 @@ from ..memory.formats import (
     scaled,
     write_cameras,
 )
+from ..memory.path import MAX_FRAMES
 from ..memory.quaternion import quaternions_from_matrices
-from .editor_request import path_of, text, whole, within
+from .editor_request import MAX_JSON, path_of, text, whole, within
+from .recipe import path_of as path_of_widgets
 
 MAX_POSES = 1024
 MAX_SIDE = 16384
 GRID = (704, 1248)  # of files whose intrinsics are fractions
 SCALES = (1e-6, 1e6)
+
+
+def path_text(asked: dict) -> dict:
+    """The path that the node's widgets mean, as compact text.
+
+    Raises:
+        ValueError: a field that is not what it claims to be, or fields that make no path.
+    """
+    loop = asked.get("loop", False)
+    if not isinstance(loop, bool):
+        raise ValueError(f"loop is {loop!r:.80}, expected true or false")
+    path = path_of_widgets(
+        text(asked, "preset", ""),
+        whole(asked, "num_frames", 2, MAX_FRAMES, 5),
+        within(asked, "amount", -3600, 3600, 0),
+        within(asked, "vertical_fov", 1, 170, 50),
+        within(asked, "fps", 1e-3, 1000, 16),
+        loop,
+        text(asked, "keyframes", "", MAX_JSON),
+    )
+    return {"path": path.to_compact()}
 
 
 def read_camera_file(content: bytes, query: dict[str, str]) -> dict:

@@ -18,7 +18,7 @@ from aiohttp import web
 from ..rollout.scene_file import KEY, first_points, load_scene, read_scene, scene_bytes
 from ..rollout.scene_points import MOST
 from .editor_answer import chunked_holes, dropped_image, previewed
-from .editor_cameras import exported, read_camera_file
+from .editor_cameras import exported, path_text, read_camera_file
 from .editor_live import SHELF, Shelf
 from .editor_request import MAX_JSON, fields, key_of, text
 from .host import input_file, kept_folder
@@ -124,6 +124,9 @@ def routes(room: Room) -> list[tuple[str, str, Handler]]:
         content = await body(request, MAX_CAMERA_FILE)
         return web.json_response(await room.slow.do(read_camera_file, content, dict(request.query)))
 
+    async def path(request: web.Request) -> web.StreamResponse:
+        return web.json_response(await room.quick.do(path_text, fields(await body(request, MAX_JSON))))
+
     async def export(request: web.Request) -> web.StreamResponse:
         asked = fields(await body(request, MAX_JSON))
         name, content, lost = await room.slow.do(exported, asked)
@@ -141,6 +144,7 @@ def routes(room: Room) -> list[tuple[str, str, Handler]]:
         ("POST", "/spatial_memory/holes", holes),
         ("POST", "/spatial_memory/image", image),
         ("POST", "/spatial_memory/cameras", cameras),
+        ("POST", "/spatial_memory/path", path),
         ("POST", "/spatial_memory/export", export),
     ]
     return [(method, path, told(handler)) for method, path, handler in table]

@@ -1,7 +1,5 @@
 """Nodes that make camera paths, read them from files and write them."""
 
-import inspect
-
 import torch
 
 from ..memory.camera import Cameras, compose, invert_rigid
@@ -20,11 +18,12 @@ from ..memory.formats import (
 )
 from ..memory.path import CameraPath as Recipe
 from ..memory.picture import draw_path
-from ..memory.presets import PRESETS, close_loop
+from ..memory.presets import PRESETS
 from ..memory.store import replacing
 from .convert import images_from_socket
 from .editor_live import shown_scene
 from .host import MemorySocket, PathSocket, State, file_stamp, io, output_file, result, schema, socket, ui, user_file
+from .recipe import path_of
 
 MAX_FRAMES = 4096
 ENDINGS = {name: kind.ending for name, kind in FORMATS.items()}
@@ -41,11 +40,6 @@ def from_the_first(cameras: Cameras) -> Cameras:
     c2w = compose(invert_rigid(cameras.c2w[0]), cameras.c2w)
     c2w[0] = torch.eye(4)
     return Cameras(c2w, cameras.K, cameras.height, cameras.width)
-
-
-def amount_of(preset: str, amount: float) -> float:
-    """The preset's own amount where the widget says 0."""
-    return amount or inspect.signature(PRESETS[preset]).parameters["amount"].default
 
 
 class CameraPath(io.ComfyNode):
@@ -157,11 +151,7 @@ class CameraPath(io.ComfyNode):
         state=None,
         start_image=None,
     ):
-        if keyframes.strip():
-            path = Recipe.from_json(keyframes)
-        else:
-            path = PRESETS[preset](num_frames, amount_of(preset, amount), fps, vertical_fov)
-        path = close_loop(path) if loop and not path.loop else path
+        path = path_of(preset, num_frames, amount, vertical_fov, fps, loop, keyframes)
         memory = state.memory if memory is None and state is not None else memory
         image = None if start_image is None else images_from_socket(start_image, "start_image")[0]
         shown = picture(path, memory)

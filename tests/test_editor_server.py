@@ -18,7 +18,8 @@ import tiny_rollout  # noqa: E402
 from aiohttp import ClientSession, web  # noqa: E402
 from PIL import Image  # noqa: E402
 from spatial_memory.memory.cloud import SpatialMemory  # noqa: E402
-from spatial_memory.memory.presets import out_and_back  # noqa: E402
+from spatial_memory.memory.path import CameraPath  # noqa: E402
+from spatial_memory.memory.presets import PRESETS, close_loop, out_and_back  # noqa: E402
 from spatial_memory.nodes import editor_answer, editor_live, editor_server, host  # noqa: E402
 from spatial_memory.nodes.editor_live import Live, Shelf, publish  # noqa: E402
 from spatial_memory.rollout import chunk  # noqa: E402
@@ -508,4 +509,22 @@ def test_routes_are_registered_where_the_host_has_a_server(monkeypatch):
     assert host.running_server() is None
     monkeypatch.setattr(host, "running_server", Server)
     host.serve(editor_server.routes(editor_server.Room()))
-    assert len(table) == 8 and {route.method for route in table} == {"GET", "POST"}
+    assert len(table) == 9 and {route.method for route in table} == {"GET", "POST"}
+
+
+def test_the_path_of_the_widgets_is_the_one_that_the_node_makes(editor):
+    widgets = {"preset": "truck", "num_frames": 33, "amount": 0, "vertical_fov": 40.5, "fps": 24, "loop": True}
+    found = CameraPath.from_json(editor.post("path", widgets).json["path"])
+    assert found == close_loop(PRESETS["truck"](33, fps=24, vertical_fov=40.5))
+    keys = PRESETS["arc"](17).to_compact()
+    assert CameraPath.from_json(editor.post("path", {"keyframes": keys}).json["path"]) == CameraPath.from_json(keys)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"preset": "nowhere"}, {"num_frames": 1}, {"loop": "yes"}, {"keyframes": "{"}, {"fps": "fast"}, {"preset": 3}],
+)
+def test_widgets_that_make_no_path_are_told(editor, change):
+    widgets = {"preset": "truck", "num_frames": 33, "amount": 0, "vertical_fov": 50, "fps": 16, "loop": False}
+    answer = editor.post("path", {**widgets, **change})
+    assert answer.status == 400 and answer.json["error"]

@@ -53,7 +53,8 @@ async function askAgain({ node, setScene }) {
 function pathWidget(node, name, data) {
   const view = nodeView({ open: () => editor.open(), typed: (text) => write(text) });
   let value = data?.[1]?.default ?? "";
-  let [scene, sceneKey, shown, signature, presets] = [null, null, null, "", null];
+  let [scene, sceneKey, shown, signature] = [null, null, null, ""];
+  let answer = { question: null, path: null, problem: null }; // what the server says the widgets mean
   const editor = { node, open, setScene };
   const dialog = () => import(new URL("./dialog/dialog.mjs", import.meta.url));
   view.element.querySelector(".spm-open").addEventListener("pointerenter", dialog, { once: true });
@@ -74,32 +75,38 @@ function pathWidget(node, name, data) {
     const linked = node.inputs?.find((input) => input.name === name)?.link != null;
     if (linked) return { path: null, problem: { code: "linked" } };
     const opened = openText(value);
-    if (opened.problem?.code !== "empty") return closed(opened.path, opened.problem);
-    if (!presets) return { path: null, problem: { code: "loading" } };
-    const [preset, frames, amount, fps] = ["preset", "num_frames", "amount", "fps"].map((one) => valueOf(node, one));
-    const fov = valueOf(node, "vertical_fov", scene?.header.home.vertical_fov);
-    try {
-      const made = presets.preset(preset, frames, amount || undefined, fps, fov);
-      return closed(made, { code: "preset", preset });
-    } catch (error) {
-      return { path: null, problem: { code: "invalid", message: error.message } };
-    }
+    const preset = opened.problem?.code === "empty" ? valueOf(node, "preset") : null;
+    if (preset === null && (!opened.path || opened.path.loop || valueOf(node, "loop") !== true)) return opened;
+    if (answer.question !== question()) return { path: null, problem: { code: "loading" } };
+    return answer.path && preset ? { path: answer.path, problem: { code: "preset", preset } } : answer;
   }
 
-  function closed(path, problem) {
-    const asked = path && !path.loop && valueOf(node, "loop") === true;
-    return { path: asked && presets ? presets.closeLoop(path) : path, problem };
+  function question() {
+    const names = ["preset", "num_frames", "amount", "fps", "loop"];
+    const facts = Object.fromEntries(names.map((one) => [one, valueOf(node, one)]));
+    const fov = valueOf(node, "vertical_fov", scene?.header.home.vertical_fov);
+    return JSON.stringify({ ...facts, vertical_fov: fov, keyframes: value });
+  }
+
+  /** Ask the server for the path that a preset makes, or that keys make when they are closed. */
+  async function ask() {
+    const asked = question();
+    if (answer.question === asked) return;
+    const reply = await api.fetchApi("/spatial_memory/path", { method: "POST", body: asked });
+    const said = await reply.json();
+    const problem = said.error ? { code: "invalid", message: said.error } : null;
+    answer = { question: asked, path: problem ? null : openText(said.path).path, problem };
+    signature = "";
+    look();
   }
 
   /** Show what is there now, if it is not what was shown. */
   function look() {
-    const facts = ["preset", "num_frames", "amount", "vertical_fov", "fps", "loop"].map((one) => valueOf(node, one));
-    const links = node.inputs?.map((input) => input.link);
-    const now = JSON.stringify([value, facts, links, sceneKey, scene && 1, !!presets]);
+    const now = JSON.stringify([question(), node.inputs?.map((input) => input.link), sceneKey, scene && 1]);
     if (now === signature) return;
     signature = now;
-    if (!presets && (!value.trim() || facts[5])) loadPresets();
     const { path, problem } = current();
+    if (problem?.code === "loading") ask();
     shown = path ?? shown;
     const wrong = ["invalid", "newer"].includes(problem?.code);
     const keys = { keys: path?.keyframes.length, frames: path?.numFrames };
@@ -129,11 +136,11 @@ function pathWidget(node, name, data) {
   }
 
   async function open() {
-    await loadPresets();
+    if (current().problem?.code === "loading") await ask();
     const { path, problem } = current();
     if (problem?.code === "newer" || problem?.code === "linked") return look();
-    const { openEditor } = await dialog();
-    const start = path ?? presets.preset("out_and_back", valueOf(node, "num_frames"));
+    const { openEditor, firstPath } = await dialog();
+    const start = path ?? firstPath(valueOf(node, "num_frames"));
     openEditor({
       path: start, save: saving(start), api, told: node.properties.spatial_scene ?? null, setScene,
       onScene: (listener) => (editor.listener = listener),
@@ -143,15 +150,6 @@ function pathWidget(node, name, data) {
         look();
       },
     });
-  }
-
-  async function loadPresets() {
-    if (presets) return;
-    const [made, closing] = await Promise.all(
-      ["./core/presets.mjs", "./core/closing.mjs"].map((file) => import(new URL(file, import.meta.url))));
-    presets = { preset: made.preset, closeLoop: closing.closeLoop };
-    signature = "";
-    look();
   }
 
   /** A memory to show: kept with the workflow, so that it is there again after a reload. */

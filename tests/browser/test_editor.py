@@ -126,7 +126,7 @@ def test_a_path_is_made_by_mouse_and_keyboard_and_found_after_a_reload(page, ser
     assert complaints(page) == []
 
 
-def test_the_hosts_undo_takes_a_gesture_back(page):
+def test_the_hosts_undo_takes_a_gesture_back(newest, page):
     ed.load(page)
     ed.open_editor(page)
     page.keyboard.press("Control+a")
@@ -143,7 +143,7 @@ def test_the_hosts_undo_takes_a_gesture_back(page):
     )
 
 
-def test_keys_reach_the_host_only_where_the_editor_is_closed(page):
+def test_keys_reach_the_host_only_where_the_editor_is_closed(newest, page):
     ed.load(page)
     ed.open_editor(page)
     before = page.evaluate("() => JSON.stringify(app.graph.serialize().nodes.map((node) => [node.id, node.mode]))")
@@ -154,7 +154,7 @@ def test_keys_reach_the_host_only_where_the_editor_is_closed(page):
     assert after == before
 
 
-def test_a_value_of_a_newer_version_is_kept_and_the_node_says_so(page):
+def test_a_value_of_a_newer_version_is_kept_and_the_node_says_so(newest, page):
     text = '{"version": 9, "keys": "from the future"}'
     ed.load(page, text)
     page.locator(".spm-said.spm-wrong").wait_for()
@@ -165,7 +165,7 @@ def test_a_value_of_a_newer_version_is_kept_and_the_node_says_so(page):
     assert ed.text_of(page) == text and ed.prompt_of(page)["keyframes"] == text
 
 
-def test_the_raw_text_can_be_typed(page):
+def test_the_raw_text_can_be_typed(newest, page):
     ed.load(page)
     recipe = {"version": 1, "num_frames": 5, "keyframes": [{"frame": f, "position": [0, 0, f / 40]} for f in (0, 4)]}
     page.locator(".spm-node button", has_text="Text").click()
@@ -184,7 +184,7 @@ def opened(page):
     return page
 
 
-def test_cameras_are_shown_before_they_become_the_path(opened, server, tmp_path):
+def test_cameras_are_shown_before_they_become_the_path(newest, opened, server, tmp_path):
     page = opened
     file = tmp_path / "poses.txt"  # TUM: time x y z qx qy qz qw
     file.write_text("".join(f"{i / 16} {i / 100} 0 {i / 50} 0 0 0 1\n" for i in range(57)))
@@ -208,7 +208,7 @@ def test_cameras_are_shown_before_they_become_the_path(opened, server, tmp_path)
     assert ed.text_of(page) == "" and ed.shown(page) == before
 
 
-def test_drawing_recording_presets_and_export(opened, server):
+def test_drawing_recording_presets_and_export(newest, opened, server):
     page = opened
     page.keyboard.press("p")
     box = page.locator("canvas.lines").bounding_box()
@@ -241,7 +241,7 @@ def test_drawing_recording_presets_and_export(opened, server):
     assert complaints(page) == []
 
 
-def test_a_photograph_becomes_points_before_any_run(page, server):
+def test_a_photograph_becomes_points_before_any_run(newest, page, server):
     ed.load(page)
     ed.open_editor(page)
     photo = ed.ROOT / "workflows/inputs/spatial_memory_coffee.png"
@@ -252,7 +252,7 @@ def test_a_photograph_becomes_points_before_any_run(page, server):
     assert page.locator("canvas.preview").is_visible()
 
 
-def test_chinese_and_light(page, server):
+def test_chinese_and_light(newest, page, server):
     page.evaluate(
         """async () => {
           await app.extensionManager.setting.set("Comfy.Locale", "zh");

@@ -1,5 +1,6 @@
 // The full-screen editor: its parts, how they stand together, and its end.
 
+import { preset } from "../core/presets.mjs";
 import { t } from "../view/texts.js";
 import { button, el, says, tick } from "./fields.mjs";
 import { findings } from "./findings.mjs";
@@ -20,6 +21,9 @@ const SHORTCUTS = [
   "delete", "undo", "escape",
 ];
 let opened = null;
+
+/** The path to begin with where the node has none that can be read. */
+export const firstPath = (frames) => preset("out_and_back", frames);
 
 /** host {path, save(path), api, told, setScene(told), onScene(listener), closed()}: see editor.js. */
 export function openEditor(host) {
