@@ -1,15 +1,17 @@
 import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
-from conftest import TESTS
 from spatial_memory.headless import camera as command
 from spatial_memory.headless import cli
 from spatial_memory.memory.camera import Cameras, invert_rigid
 from spatial_memory.memory.formats import WRITERS, dropped_by_path, path_from_cameras, read_cameras, write_cameras
 from spatial_memory.memory.path import CameraPath
 from spatial_memory.memory.presets import PRESETS, arc
+
+TESTS = Path(__file__).parent
 
 DATA = TESTS / "data" / "cameras"
 GOLDEN = TESTS / "fixtures" / "cameras"

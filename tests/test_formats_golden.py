@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TESTS
 from native_cameras import FOV, HEIGHT, NAMES, NATIVE, NO_LENS, PIXELS, POINT, WIDTH, expected, fixture
 from spatial_memory.memory import formats
 from spatial_memory.memory.camera import Cameras, project
 from spatial_memory.memory.formats import FORMATS, chan, gltf_motion, read_camera_bytes, read_cameras, write_cameras
 from spatial_memory.memory.presets import PRESETS
+
+TESTS = Path(__file__).parent
 
 GOLDEN = TESTS / "fixtures" / "cameras"
 KINDS = list(FORMATS)

@@ -7,14 +7,16 @@ import json
 import random
 import struct
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import TESTS
 from native_cameras import HEIGHT, NAMES, WIDTH, fixture
 from spatial_memory.memory.formats import FORMATS, read_camera_bytes, read_cameras
 from spatial_memory.memory.formats.source import zip_bytes, zip_members
+
+TESTS = Path(__file__).parent
 
 GOLDEN = TESTS / "fixtures" / "cameras"
 FILES = [kind for kind in FORMATS if not kind.startswith("colmap") and kind != "spatia"]

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, TESTS
 from native_cameras import FOV, HEIGHT, PIXELS, POINT, WIDTH, dot, focal, opengl, rotation_of, seen_by_c2w
 from spatial_memory.headless import host
 from spatial_memory.headless.standin.folders import Folders
@@ -17,6 +16,9 @@ from spatial_memory.memory.formats.load3d import camera_from_load3d, load3d_from
 from spatial_memory.memory.formats.plucker import plucker_rays, wan_camera_embedding
 from spatial_memory.memory.path import CameraPath
 from spatial_memory.memory.presets import PRESETS
+
+TESTS = Path(__file__).parent
+ROOT = TESTS.parent
 
 NODES = host.nodes()
 GOLDEN = TESTS / "fixtures" / "cameras"
