@@ -252,7 +252,7 @@ def test_update_keeps_to_its_bound_and_says_so(state):
     assert free.result[1].num_points > given + 5 == bound.result[1].num_points
     assert free.result[1].ledger[-1]["policy"] == "keep_first" and "doubted" in free.result[1].ledger[-1]
     assert bound.result[1].ledger[-1]["policy"] == "keep_newest" and "doubted" not in bound.result[1].ledger[-1]
-    (face,) = bound.ui.as_dict()["text"]
+    (face,) = bound.ui["text"]
     row = bound.result[1].ledger[-1]
     assert f"{row['lifted']} lifted, {row['added']} added" in face and f"{row['evicted']} evicted" in face
 

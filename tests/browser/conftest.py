@@ -62,7 +62,7 @@ def chromium() -> str | None:
     return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it runs, this thread has an event loop, and other tests want their own
 def browser():
     """Chromium, drawing in software."""
     playwright = pytest.importorskip(
