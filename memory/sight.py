@@ -54,7 +54,8 @@ class Outline:
             return self
         points, last = points[fresh], observations[-1]
         nothing = torch.empty(len(fresh), 0, dtype=last.features.dtype, device=points.device)
-        part = Observation(points, nothing, count[: len(fresh)].int(), last.camera, last.frame, last.chunk)
+        no_cell = count[:1].int().expand(len(fresh))  # nobody asks
+        part = Observation(points, nothing, no_cell, last.camera, last.frame, last.chunk)
         spacing = _spacing(observations, fresh, points).clamp(min=self.voxel)
         return Outline(
             self.voxel,
