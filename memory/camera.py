@@ -193,6 +193,23 @@ def project_planar(planar: Tensor, camera: Cameras) -> tuple[Tensor, Tensor, Ten
     return rows[0] / rows[2] * fx + cx, rows[1] / rows[2] * fy + cy, rows[2]
 
 
+def project_seen(planar: Tensor, view: Tensor, cameras: Cameras) -> tuple[Tensor, Tensor]:
+    """``project_planar`` of points that were each seen by a camera of their own: the same products, the same bits.
+
+    Args:
+        planar: (3, N) world.
+        view: (N,) int64 which of the cameras (V,) sees each.
+
+    Returns:
+        u, v, each (N,).
+    """
+    x, y, z = planar
+    columns = torch.cat([cameras.w2c[:, :3].flatten(1), cameras.K[:, :2].flatten(1)], 1).T.contiguous()  # (18, V)
+    m = columns.index_select(1, view)
+    right, down, ahead = (x * m[i] + y * m[i + 1] + z * m[i + 2] + m[i + 3] for i in (0, 4, 8))
+    return right / ahead * m[12] + m[14], down / ahead * m[16] + m[17]
+
+
 @dataclass(frozen=True)
 class Lenses:
     """What V views multiply by and add, laid out for many points at once."""

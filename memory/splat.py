@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .camera import Cameras, from_middle
+from .camera import Cameras, from_middle, project_seen
 from .cloud import SpatialMemory, told
 from .discs import EMPTY, SURFACE, Radius, discs_of, nearest_discs, representatives, surface_depth
 from .front import Front, front, visible
@@ -65,18 +65,9 @@ def splat_centred(memory: SpatialMemory, cameras: Cameras, tolerance: float = SU
     of a cell; within a step the oldest. So a camera that returns reads what it wrote. ``cameras``: (V,).
     """
     found = front(memory.laid, cameras, tolerance)
-    u, v = _projected(found, cameras)
+    u, v = project_seen(found.place, found.view, cameras)
     key = ((from_middle(u, v) * STEPS).long() << 32) | _rank(memory, found.point)
     return _told(memory, cameras, found, _first(found, cameras, key))
-
-
-def _projected(found: Front, cameras: Cameras) -> tuple[Tensor, Tensor]:
-    """Where in the image the points found lie: u and v (H,), the products of ``project_planar`` in the same order."""
-    x, y, z = found.place
-    columns = torch.cat([cameras.w2c[:, :3].flatten(1), cameras.K[:, :2].flatten(1)], 1).T.contiguous()  # (18, V)
-    m = columns.index_select(1, found.view)
-    right, down, ahead = (x * m[i] + y * m[i + 1] + z * m[i + 2] + m[i + 3] for i in (0, 4, 8))
-    return right / ahead * m[12] + m[14], down / ahead * m[16] + m[17]
 
 
 def _rank(memory: SpatialMemory, point: Tensor) -> Tensor:
@@ -105,7 +96,7 @@ def _told(memory: SpatialMemory, cameras: Cameras, found: Front, chosen: Tensor)
     winner.view(-1).scatter_(0, place, won.point)
     depth = torch.zeros(known.shape, device=known.device)
     depth.view(-1).scatter_(0, place, won.z)
-    u, v = _projected(won, cameras)
+    u, v = project_seen(won.place, won.view, cameras)
     offset = torch.zeros(2, known.numel(), device=known.device)
     line = won.cell // cameras.width
     offset[0].scatter_(0, place, u - (won.cell - line * cameras.width + 0.5))

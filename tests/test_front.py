@@ -17,6 +17,7 @@ from spatial_memory.memory.camera import (
     intrinsics_from_fov,
     lenses,
     project_planar,
+    project_seen,
     unproject,
 )
 from spatial_memory.memory.front import front, set_places, visible
@@ -120,6 +121,17 @@ def test_bordered_cells_are_those_of_project_planar_to_the_bit(size, count):
         beside += int(ahead.sum()) * int((~ahead).sum())
     assert 0 <= cells.min() and cells.max() < (height + 2) * (width + 2)
     assert beside > 0 or count == 1  # there was something to tell apart
+
+
+def test_points_seen_by_cameras_of_their_own_land_where_project_planar_puts_them():
+    generator = torch.Generator().manual_seed(1)
+    cameras, planar = random_cameras(generator, 5, 9, 13), around(generator, 800).T.contiguous()
+    view = torch.randint(5, (800,), generator=generator)
+    u, v = project_seen(planar, view, cameras)
+    for index in range(5):
+        here = view == index
+        exact = project_planar(planar[:, here], cameras[index])
+        assert torch.equal(u[here], exact[0]) and torch.equal(v[here], exact[1])
 
 
 @pytest.mark.parametrize("block", [1 << 11, 16])  # tiles at a time

@@ -92,8 +92,8 @@ function pathWidget(node, name, data) {
   async function ask() {
     const asked = question();
     if (answer.question === asked) return;
-    const reply = await api.fetchApi("/spatial_memory/path", { method: "POST", body: asked });
-    const said = await reply.json();
+    const reply = await api.fetchApi("/spatial_memory/path", { method: "POST", body: asked }).catch((error) => error);
+    const said = reply instanceof Error ? { error: reply.message } : await reply.json();
     const problem = said.error ? { code: "invalid", message: said.error } : null;
     answer = { question: asked, path: problem ? null : openText(said.path).path, problem };
     signature = "";
