@@ -1,6 +1,7 @@
 // What is doubtful about a path, as data: frozen {code, severity, frames: [first, last], key, values}. severity is
 // "error" (will not run), "warning" or "note"; key names the text, "diagnostics.<code>", which says what to change.
 
+import { after, notBehind, over } from "./grid.mjs";
 import { loopGap } from "./closing.mjs";
 import { reach } from "./fit.mjs";
 import { turnSpeeds, speeds } from "./frusta.js";
@@ -112,10 +113,9 @@ export function holes(chunks) {
 
 /** A length that is not 1 + 4 n: values {frames, below, above}. */
 export function frameCount(path) {
-  const over = (path.numFrames - 1) % 4;
-  if (!over) return [];
-  const below = Math.max(path.numFrames - over, 5);
-  const values = { frames: path.numFrames, below, above: path.numFrames - over + 4 };
+  const last = path.numFrames - 1;
+  if (!over(last)) return [];
+  const values = { frames: path.numFrames, below: Math.max(notBehind(last), after(0)) + 1, above: after(last) + 1 };
   return [finding("frame_count", "error", [0, path.numFrames - 1], values)];
 }
 

@@ -1,5 +1,6 @@
 // Edits of single keys. Each takes a path and gives a new one; `indices` is an array of key numbers.
 
+import { notBefore } from "./grid.mjs";
 import {
   easingOf, edited, endedAtLastKey, mapKeys, shiftedBehind, startsAtRest, stopsAtRest, withKeys,
 } from "./keys.mjs";
@@ -21,7 +22,7 @@ export function stampKey(path, frame, pose) {
   if (there >= 0) return setKey(path, there, { position, rotation, verticalFov });
   const tail = path.keyframes.at(-1);
   const beyond = frame > path.numFrames - 1;
-  const at = beyond && frame > tail.frame ? 4 * Math.ceil(frame / 4) : Math.round(frame);
+  const at = beyond && frame > tail.frame ? notBefore(frame) : Math.round(frame);
   const before = path.keyframes.filter((key) => key.frame < at).length - 1;
   let keys = withKeyBehind(path.keyframes, before, makeKey({ frame: at, position, rotation, verticalFov }));
   if (!beyond && before === path.keyframes.length - 1) { // in the rest at the end: rest at the new key, or come back
@@ -31,7 +32,7 @@ export function stampKey(path, frame, pose) {
       : keys.with(-1, edited(keys.at(-1), { hold: end - at }));
   }
   if (!beyond) return withKeys(path, keys);
-  const end = Math.min(4 * Math.ceil(at / 4), Math.floor(leaves(keys.at(-1))));
+  const end = Math.min(notBefore(at), Math.floor(leaves(keys.at(-1))));
   return changed(path, { keyframes: keys, numFrames: end + 1, loop: false });
 }
 
@@ -91,7 +92,7 @@ export function setHold(path, indices, frames) {
     keys = keys.with(i, held);
     const missing = (i + 1 < keys.length ? leaves(held) + 1 - keys[i + 1].frame : leaves(held) - (numFrames - 1));
     if (missing > 0) {
-      const shift = 4 * Math.ceil(missing / 4);
+      const shift = notBefore(missing);
       keys = shiftedBehind(keys, i, shift);
       numFrames += shift;
     }

@@ -1,5 +1,6 @@
 // What the edits share: vectors, easings as pairs of rests, and the one way to put changed keys into a path.
 
+import { after, nextTo } from "./grid.mjs";
 import { changed, leaves, makeKey, samePose } from "./path.js";
 import { EASINGS } from "./spline.js";
 
@@ -64,7 +65,7 @@ export function stretched(key, to, from) {
 export function endedAtLastKey(path, keys, fields = {}) {
   const last = keys.at(-1);
   const before = keys.length > 1 ? leaves(keys.at(-2)) : 0;
-  const end = Math.max(4 * Math.round(leaves(last) / 4), 4 * Math.floor(before / 4 + 1));
+  const end = Math.max(nextTo(leaves(last)), after(before));
   const final = last.hold && end > last.frame
     ? edited(last, { hold: end - last.frame })
     : edited(last, { frame: end, hold: 0 });

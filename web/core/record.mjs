@@ -1,5 +1,6 @@
 // Dense samples of a flown path to few keys.
 
+import { notBehind } from "./grid.mjs";
 import { easingOf, edited } from "./keys.mjs";
 import { MAX_KEYS, PathError, makeKey, makePath } from "./path.js";
 import { conjugate, multiply, normalised, rotationVector } from "./quaternion.js";
@@ -27,7 +28,7 @@ function fitted(samples, tolerance, fields, finish) {
     throw new PathError(`the recording has ${samples.length} samples, expected 2 to 8192`);
   }
   const end = samples.at(-1).frame;
-  const numFrames = 4 * Math.floor(end / 4) + 1;
+  const numFrames = notBehind(end) + 1;
   const pathOf = (chosen) => makePath({
     numFrames: Math.max(numFrames, 2), ...fields, keyframes: finish(chosen.map((i) => makeKey(samples[i]))),
   });

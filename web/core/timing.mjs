@@ -1,5 +1,6 @@
 // When the keys are passed.
 
+import { after, nextTo } from "./grid.mjs";
 import { edited, endedAtLastKey, shiftedBehind, stretched, withKeys } from "./keys.mjs";
 import { insertKey } from "./insert.mjs";
 import { changed, leaves } from "./path.js";
@@ -51,5 +52,5 @@ export function cutNumFrames(path, numFrames) {
 
 /** The nearest 1 + 4 n. */
 export function validNumFrames(numFrames) {
-  return Math.max(4 * Math.round((numFrames - 1) / 4), 4) + 1;
+  return Math.max(nextTo(numFrames - 1), after(0)) + 1;
 }
