@@ -1,41 +1,17 @@
 """How a backbone was trained to be driven: chunk length, history, references, control. Frozen, part of the world.
 
-Every branch and LoRA fixes these; changing one without retraining gives noise, so they travel with the weights and no
-node offers them as a choice.
+Every branch and LoRA fixes these; changing one without retraining gives noise, so they travel with the weights. The
+control itself is a named function in ``control_layout.py``.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor
 
-from ..memory.shapes import sizes
-
-
-def control_with_mask(readout: Tensor, known: Tensor, offset: Tensor) -> Tensor:
-    """The readout followed by one known-mask channel; ``offset`` is not shown to the network.
-
-    Args:
-        readout: (C, t, h, w) latents read from memory, 0 at holes.
-        known: (t, h, w), 1 = known, 0 = hole.
-        offset: (2, t, h, w) where in its cell the point lies that was read, in cells from the centre, 0 at holes.
-
-    Returns:
-        (C + 1, t, h, w).
-    """
-    sizes("C t h w | t h w | 2 t h w", readout=readout, known=known, offset=offset)
-    return torch.cat([readout, known[None].to(readout)])
-
-
-def control_with_offset(readout: Tensor, known: Tensor, offset: Tensor) -> Tensor:
-    """``control_with_mask`` followed by the offsets: (C + 3, t, h, w).
-
-    A latent is read at the cell that its point falls into, up to half a cell away from where it belongs. The offsets
-    tell the network which cells are exact and which way the others are shifted.
-    """
-    return torch.cat([control_with_mask(readout, known, offset), offset.to(readout)])
+from .codec import Codec
+from .control_layout import Shown, control_with_code, control_with_hole, control_with_offset, hole_code, white_code
 
 
 @dataclass(frozen=True)
@@ -48,13 +24,21 @@ class Layout:
     """
 
     name: str
-    chunk_frames: int  # pixel frames of a full window
+    first_frames: int  # pixel frames of the first window
+    chunk_frames: int  # pixel frames of every later window
     history: Literal["overlap", "preceding"]
     history_frames: int  # pixel frames of the past that a later window shows
     max_references: int
     codes: Literal["frames", "stream"]
     control_channels: int
-    control: Callable[[Tensor, Tensor, Tensor], Tensor]  # readout, known, offset -> (control_channels, t, h, w)
+    control: Callable[[Shown], Tensor]  # -> (control_channels, t, h, w)
+    code: Callable[[Codec, Tensor], Tensor] | None = None  # of the coverage (T, H, W) of the window's pixel frames
+    trained_with: tuple[str, ...] = ("latent", "rgb")  # kinds of memory; any other is an experiment
 
 
-MINI_LAYOUT = Layout("mini", 33, "overlap", 9, 3, "stream", 27, control_with_offset)
+MINI_LAYOUT = Layout("mini", 33, 33, "overlap", 9, 3, "stream", 27, control_with_offset)
+SPATIA_LAYOUT = Layout("spatia", 121, 81, "overlap", 9, 7, "frames", 96, control_with_code, hole_code, ("rgb",))
+MIRAGE_LAYOUT = Layout("mirage", 33, 33, "preceding", 8, 4, "stream", 96, control_with_code, white_code, ("latent",))
+MASK_LAYOUT = Layout("mask", 33, 33, "preceding", 8, 4, "stream", 49, control_with_hole, None, ("latent",))
+
+WAN_LAYOUTS = {layout.name: layout for layout in (SPATIA_LAYOUT, MIRAGE_LAYOUT, MASK_LAYOUT)}

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from ..memory.shapes import sizes
+from .backbone import Backbone
 from .codec import Codec, MiniCodec
+from .control_layout import Shown
 from .layout import MINI_LAYOUT, Layout
 from .prior import Evidence, Parametrisation, memory_residual
 from .sampler import Sampling
@@ -38,17 +40,25 @@ class WorldModel:
     """Everything a chunk needs: transformer with its control branch, codec, layout, and how its output is read."""
 
     name: str
-    transformer: SpatialTransformer
+    transformer: Backbone
     codec: Codec
     layout: Layout
     parametrisation: Parametrisation
+    unconditional: "Callable[[Conditioning], Conditioning]"  # what guidance moves away from
     defaults: Sampling
     text_channels: int
     reads_text: bool  # False: a prompt is accepted and said to be ignored
+    later: Backbone | None = None  # what makes the chunks after the first, where it is another (Spatia's LoRA)
+
+    def backbone(self, chunk: int) -> Backbone:
+        """The network that makes this chunk."""
+        return self.transformer if chunk == 0 or self.later is None else self.later
 
     def get_ram_usage(self) -> int:
         """Bytes of the weights that this value keeps alive (the host's cache asks)."""
-        return sum(p.numel() * p.element_size() for p in self.transformer.parameters())
+        networks = [self.transformer] if self.later is None else [self.transformer, self.later]
+        weights = {id(p): p.numel() * p.element_size() for network in networks for p in network.parameters()}
+        return sum(weights.values())
 
 
 @dataclass(frozen=True)
@@ -57,68 +67,66 @@ class Conditioning:
 
     references: Tensor  # (C, R, h, w) clean codes, R may be 0
     history: Tensor  # (C, p, h, w) clean head of the window, p >= 1
-    readout: Tensor  # (C, t + P, h, w) what the memory shows, 0 at holes
-    known: Tensor  # (t + P, h, w) 1 = known, 0 = hole
-    offset: Tensor  # (2, t + P, h, w) of the points read, in cells from the cells' centres, 0 at holes
+    shown: Shown  # the memory at the window's t latents, then at the P that stand behind
     preceding: Tensor | None = None  # (C, P, h, w) clean latents that stand behind the target (Mirage)
     context: Tensor | None = None  # (L, D) text
+    negative: Tensor | None = None  # (L, D) text that guidance moves away from
 
 
-def unconditional(conditioning: Conditioning) -> Conditioning:
+def without_memory(conditioning: Conditioning) -> Conditioning:
     """The same window with an empty memory: all holes. History, references and text stay."""
-    return replace(
-        conditioning,
-        readout=torch.zeros_like(conditioning.readout),
-        known=torch.zeros_like(conditioning.known),
-        offset=torch.zeros_like(conditioning.offset),
-    )
+    return replace(conditioning, shown=conditioning.shown.empty())
 
 
-def velocity(world: WorldModel, conditioning: Conditioning) -> Callable[[Tensor, float, float], Tensor]:
+def without_prompt(conditioning: Conditioning) -> Conditioning:
+    """The same window under the negative prompt (Spatia, Mirage): memory, history and references stay."""
+    return replace(conditioning, context=conditioning.negative)
+
+
+def velocity(world: WorldModel, conditioning: Conditioning, chunk: int = 0) -> Callable[[Tensor, float, float], Tensor]:
     """The flow's velocity for one window, as the sampler calls it.
+
+    Args:
+        chunk: number of the chunk, which says where the world changes its network after the first.
 
     Returns:
         A function of x (C, t, h, w), sigma in (0, 1] and the timestep the network is to see; it returns (C, t, h, w).
         Reference, history and preceding latents enter at timestep 0.
 
     Raises:
-        ValueError: more references than the layout allows, or control of another length than the window.
+        ValueError: more references than the layout allows, or text of another width than the network reads.
     """
     c = conditioning
-    sizes(
-        "C R h w | C p h w | C T h w | T h w | 2 T h w",
-        references=c.references,
-        history=c.history,
-        readout=c.readout,
-        known=c.known,
-        offset=c.offset,
-    )
+    sizes("C R h w | C p h w | C T h w", references=c.references, history=c.history, readout=c.shown.readout)
     count, clean = c.references.shape[1], c.history.shape[1]
     if count > world.layout.max_references:
         raise ValueError(
             f"{count} references, but {world.name} was trained with at most {world.layout.max_references}; "
             "lower max_references"
         )
+    network = world.backbone(chunk)
     preceding = c.references[:, :0] if c.preceding is None else c.preceding
-    window = c.readout.shape[1] - preceding.shape[1]
-    parameter = next(world.transformer.parameters())
-    device, dtype = parameter.device, parameter.dtype
-    control = world.layout.control(c.readout, c.known, c.offset)[None].to(device, dtype)
+    window = c.shown.readout.shape[1] - preceding.shape[1]
+    control = world.layout.control(c.shown)[None].to(network.device)
     context = torch.zeros(0, world.text_channels) if c.context is None else c.context
-    context = context[None].to(device, dtype)
-
-    shown = Evidence(c.readout[:, :window], c.known[:window], c.offset[:, :window])
+    if context.ndim != 2 or context.shape[1] != world.text_channels:
+        raise ValueError(
+            f"the prompt is {tuple(context.shape)}, expected (tokens, {world.text_channels}): encode it with the text "
+            f"encoder that {world.name} was trained with (UMT5 for Wan, CLIPLoader type 'wan')"
+        )
+    context = context[None].to(network.device)
+    shown = Evidence(c.shown.readout[:, :window], c.shown.known[:window], c.shown.offset[:, :window])
 
     def call(x: Tensor, sigma: float, timestep: float) -> Tensor:
         if x.shape[1] != window:
             raise ValueError(f"x has {x.shape[1]} latents, the control covers {window}")
         tokens = torch.cat([c.references.to(x), x, preceding.to(x)], dim=1)
-        times = torch.zeros(tokens.shape[1])
-        times[count + clean : count + window] = timestep
+        times = torch.zeros(1, tokens.shape[1])
+        times[:, count + clean : count + window] = timestep
         with torch.no_grad():
-            output = world.transformer(
-                tokens[None].to(device, dtype),
-                times[None].to(device),  # float32: bfloat16 rounds 999 to 1000
+            output = network(
+                tokens[None].to(network.device),
+                times.to(network.device),  # float32: bfloat16 rounds 999 to 1000
                 context,
                 control,
                 num_references=count,
@@ -131,7 +139,9 @@ def velocity(world: WorldModel, conditioning: Conditioning) -> Callable[[Tensor,
 
 def mini_world(transformer: SpatialTransformer, codec: Codec, defaults: Sampling) -> WorldModel:
     """Assemble a world in the mini models' layout from given networks."""
-    return WorldModel("mini", transformer.eval(), codec, MINI_LAYOUT, memory_residual, defaults, 64, reads_text=False)
+    return WorldModel(
+        "mini", transformer.eval(), codec, MINI_LAYOUT, memory_residual, without_memory, defaults, 64, reads_text=False
+    )
 
 
 def is_text(name: str) -> bool:

@@ -134,7 +134,8 @@ class WarpMemory(io.ComfyNode):
     def execute(cls, world, state, memory=READ):
         read = blank(world, state) if memory == OFF else warp(world, state)
         shown = images_to_socket(look(world.codec, read))
-        control = latents_to_socket(world.codec, read.control, offset=read.offset, seconds=read.seconds)
+        beside = {} if read.code is None else {"code": read.code}
+        control = latents_to_socket(world.codec, read.control, offset=read.offset, seconds=read.seconds, **beside)
         return io.NodeOutput(control, hole_to_socket(read.known), shown, ui=ui.PreviewImage(shown))
 
 
@@ -247,7 +248,13 @@ class DenoiseChunk(io.ComfyNode):
         known = known_from_socket(hole)
         latents = latents_from_socket(world.codec, control, "control")
         offset = control.get("offset", torch.zeros(2, *known.shape))  # a control from elsewhere lies on the grid
-        read = Warp(torch.where(known > 0, latents, 0.0), known, offset, seconds=control.get("seconds", 0.0))
+        read = Warp(
+            torch.where(known > 0, latents, 0.0),
+            known,
+            offset,
+            code=control.get("code"),
+            seconds=control.get("seconds", 0.0),
+        )
         sampling = sampling_of(world, sampler, steps, guidance_scale, shift)
         progress = Progress(sampling.steps)
         shown = time.monotonic()

@@ -6,7 +6,7 @@ aim -> blank -> denoise -> decode_fresh -> forget. Each takes a state and return
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -16,8 +16,9 @@ from ..memory.geometry import Geometry
 from ..memory.path import cameras_from_slice
 from ..memory.retrieve import References
 from ..models.codec import decode_tail
+from ..models.control_layout import Shown
 from ..models.sampler import Sampling, Step, guided, ignore, noise, sample
-from ..models.world import Conditioning, WorldModel, unconditional, velocity
+from ..models.world import Conditioning, WorldModel, velocity
 from .control import Warp, blank, chunk_window, new_cameras, preceding_latents, warp
 from .observe import ChunkGeometry, chunk_geometry, detect_moving, fresh_frames, pick_fresh
 from .retrieval import TimedReferences, reference_rows, retrieve
@@ -26,6 +27,7 @@ from .state import ChunkTarget, RolloutState, check_target, recorded
 
 __all__ = [
     "ChunkGeometry",
+    "Text",
     "TimedReferences",
     "Writing",
     "Warp",
@@ -45,6 +47,16 @@ __all__ = [
     "update",
     "warp",
 ]
+
+@dataclass(frozen=True, eq=False)
+class Text:
+    """A chunk's prompt, encoded. L tokens of D channels each; None = no text at all."""
+
+    positive: Tensor | None = None  # (L, D)
+    negative: Tensor | None = None  # (L, D) what guidance moves away from, where the world is guided by text
+
+
+NO_TEXT = Text()
 
 SAME_POSE = 1e-4  # entries of the rotation, of the position in scene units, and of K relative to the focal length
 
@@ -74,7 +86,7 @@ def denoise(
     references: References | None,
     sampling: Sampling,
     on_step: Callable[[Step], None] = ignore,
-    context: Tensor | None = None,  # (L, D) text
+    text: Text = NO_TEXT,
 ) -> RolloutState:
     """Denoise the chunk's window; its new latents become ``fresh``. ``on_step`` may raise: the state is what it was.
 
@@ -95,16 +107,23 @@ def denoise(
             f"{tuple(shown.offset.shape)}, expected {count + len(behind)} latents for chunk {state.chunk}; take it "
             "from WarpMemory of this very state"
         )
+    if (shown.code is None) != (world.layout.code is None):
+        raise ValueError(
+            f"the control was made for another layout than {world.layout.name!r}; take it from WarpMemory of this world"
+        )
     conditioning = Conditioning(
         references=state.codes[:, :0] if references is None else references.latents,
         history=clean,
-        readout=shown.control,
-        known=shown.known,
-        offset=shown.offset,
+        shown=Shown(shown.control, shown.known, shown.offset, shown.code),
         preceding=state.latents[:, behind.start : behind.stop] if len(behind) else None,
-        context=context,
+        context=text.positive,
+        negative=text.negative,
     )
-    flow = guided(velocity(world, conditioning), velocity(world, unconditional(conditioning)), sampling.guidance_scale)
+    flow = guided(
+        velocity(world, conditioning, state.chunk),
+        velocity(world, world.unconditional(conditioning), state.chunk),
+        sampling.guidance_scale,
+    )
     start_noise = noise((clean.shape[0], count, *clean.shape[2:]), state.seed, state.chunk)
     latents = sample(flow, start_noise, sampling, clean, on_step=on_step)
     target, seen = check_target(world.name, state), shown.known[p:count]
@@ -170,10 +189,10 @@ def denoise_chunk(
     references: References | None,
     sampling: Sampling,
     on_step: Callable[[Step], None] = ignore,
-    context: Tensor | None = None,  # (L, D) text
+    text: Text = NO_TEXT,
 ) -> tuple[RolloutState, Tensor]:
     """``denoise`` and ``decode_fresh``: the new state, and the chunk's frames (stop - start, 3, H, W) in [0, 1]."""
-    denoised = denoise(world, state, shown, references, sampling, on_step, context)
+    denoised = denoise(world, state, shown, references, sampling, on_step, text)
     begun = time.perf_counter()
     images = decode_fresh(world, denoised)
     return recorded(denoised, seconds={"decode": time.perf_counter() - begun}), images

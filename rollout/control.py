@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..memory.camera import Cameras, concatenate
+from ..memory.grid import LatentGrid
 from ..memory.splat import Readout, splat_centred, splat_discs
 from ..models.codec import Codec
 from ..models.world import WorldModel
@@ -28,6 +29,7 @@ class Warp:
     offset: Tensor  # (2, t, h, w) of the points read, in cells from the cells' centres; 0 at holes and for renders
     readout: Readout | None = None  # what was read; None where nothing was
     images: Tensor | None = None  # (T, 3, H, W) the rendered frames of an RGB memory, for a look
+    code: Tensor | None = None  # (C, t, h, w) what the layout encodes beside the readout
     seconds: float = 0.0
 
 
@@ -47,6 +49,22 @@ def rendered_control(codec: Codec, readout: Readout) -> tuple[Tensor, Tensor]:
     coverage = readout.known[:: codec.grid.temporal]  # (t, H, W)
     known = F.avg_pool2d(coverage[:, None], codec.grid.spatial)[:, 0].clamp(0, 1)
     return torch.where(known > 0, control, 0.0), known
+
+
+def pixel_coverage(grid: LatentGrid, known: Tensor) -> Tensor:
+    """The coverage (t, h, w) of latents spread over the pixel frames that they stand for: (1 + s (t - 1), H, W)."""
+    side = grid.spatial
+    wide = known.repeat_interleave(side, 1).repeat_interleave(side, 2)
+    return torch.cat([wide[:1], wide[1:].repeat_interleave(grid.temporal, 0)])
+
+
+def code_of(world: WorldModel, coverage: Tensor) -> Tensor | None:
+    """What the layout encodes beside the readout: (C, t, h, w), None where it encodes nothing.
+
+    Args:
+        coverage: (T, H, W) in [0, 1] of the pixel frames of the window and of what stands behind it, 1 = known.
+    """
+    return None if world.layout.code is None else world.layout.code(world.codec, coverage)
 
 
 def chunk_window(world: WorldModel, state: RolloutState) -> ChunkPlan:
@@ -113,16 +131,21 @@ def warp(world: WorldModel, state: RolloutState) -> Warp:
         readout = splat_centred(memory, cameras.resized(h, w))
         control = readout.features.transpose(0, 1).contiguous()
         offset = readout.offset.transpose(0, 1).contiguous()
-        return Warp(control, readout.known, offset, readout, seconds=time.perf_counter() - begun)
+        code = code_of(world, pixel_coverage(grid, readout.known))
+        return Warp(control, readout.known, offset, readout, code=code, seconds=time.perf_counter() - begun)
     readout = splat_discs(memory, frames)
     control, known = rendered_control(world.codec, readout)
+    coverage = readout.known
     if len(behind):
         first = preceding_latents(world, state).start
         past = state.cameras[grid.frame_of(first) : grid.frame_of(first + len(behind) - 1) + 1]
         more, more_known = rendered_control(world.codec, splat_discs(memory, past))
+        behind_window = torch.cat([known[:1], more_known])  # as latents that follow another: s frames each
+        coverage = torch.cat([coverage, pixel_coverage(grid, behind_window)[1:]])
         control, known = torch.cat([control, more], dim=1), torch.cat([known, more_known])
     offset = torch.zeros(2, *known.shape)
-    return Warp(control, known, offset, readout, readout.features, time.perf_counter() - begun)
+    code = code_of(world, coverage)
+    return Warp(control, known, offset, readout, readout.features, code, time.perf_counter() - begun)
 
 
 def blank(world: WorldModel, state: RolloutState) -> Warp:
@@ -134,5 +157,6 @@ def blank(world: WorldModel, state: RolloutState) -> Warp:
     frames = chunk_window(world, state).window_frames
     count = world.codec.grid.latent_frames(frames) + len(preceding_latents(world, state))
     h, w = world.codec.grid.cells(state.height, state.width)
-    size = (count, h, w)
-    return Warp(torch.zeros(world.codec.grid.channels, *size), torch.zeros(size), torch.zeros(2, *size))
+    known = torch.zeros(count, h, w)
+    code = code_of(world, pixel_coverage(world.codec.grid, known))
+    return Warp(torch.zeros(world.codec.grid.channels, *known.shape), known, torch.zeros(2, *known.shape), code=code)

@@ -1,7 +1,7 @@
 """Which frames each chunk makes. Integers only; the path is covered exactly, every frame once.
 
 Two schemes. ``plan_overlap`` (Spatia): a later window shows the last ``history_frames`` frames again; windows of 33
-with 9 of history make 33 frames, then 24 a chunk. ``plan_repeat`` (Mirage): a later window repeats one frame: 33,
+with 9 of history make 33 frames, then 24 a chunk, and Spatia's 121 and 81 with 9 make 121, then 72. ``plan_repeat`` (Mirage): a later window repeats one frame: 33,
 then 32. The last chunk may be shorter, so that any path of 1 + 4 n frames is covered.
 """
 
@@ -29,17 +29,22 @@ class ChunkPlan:
         return self.stop - self.window_start
 
 
-def plan_overlap(num_frames: int, chunk_frames: int, history_frames: int, temporal: int = 4) -> tuple[ChunkPlan, ...]:
-    """Windows of ``chunk_frames``, of which all but the first show the last ``history_frames`` frames of the past.
+def plan_overlap(
+    num_frames: int, first_frames: int, chunk_frames: int, history_frames: int, temporal: int = 4
+) -> tuple[ChunkPlan, ...]:
+    """A window of ``first_frames``, then of ``chunk_frames`` that show the last ``history_frames`` of the past first.
 
     Raises:
-        ValueError: one of the three counts is not 1 + s n, or the history fills the window; names the nearest counts.
+        ValueError: a count is not 1 + s n, or the history fills a window; names the nearest counts.
     """
-    for name, count in (("num_frames", num_frames), ("chunk_frames", chunk_frames), ("history_frames", history_frames)):
+    counts = dict(
+        num_frames=num_frames, first_frames=first_frames, chunk_frames=chunk_frames, history_frames=history_frames
+    )
+    for name, count in counts.items():
         _check(temporal, name, count)
     if history_frames >= chunk_frames:
         raise ValueError(f"history_frames is {history_frames}, expected fewer than chunk_frames, {chunk_frames}")
-    return _windows(num_frames, chunk_frames, history_frames)
+    return _windows(num_frames, first_frames, chunk_frames, history_frames)
 
 
 def plan_repeat(num_frames: int, chunk_frames: int, temporal: int = 4) -> tuple[ChunkPlan, ...]:
@@ -52,7 +57,7 @@ def plan_repeat(num_frames: int, chunk_frames: int, temporal: int = 4) -> tuple[
         _check(temporal, name, count)
     if chunk_frames < 2:
         raise ValueError(f"chunk_frames is {chunk_frames}, expected at least {1 + temporal}")
-    return _windows(num_frames, chunk_frames, 1)
+    return _windows(num_frames, chunk_frames, chunk_frames, 1)
 
 
 def plan(layout: Layout, num_frames: int, temporal: int = 4) -> tuple[ChunkPlan, ...]:
@@ -62,7 +67,7 @@ def plan(layout: Layout, num_frames: int, temporal: int = 4) -> tuple[ChunkPlan,
         ValueError: the path's length is not 1 + s n; names the nearest lengths that are.
     """
     if layout.history == "overlap":
-        return plan_overlap(num_frames, layout.chunk_frames, layout.history_frames, temporal)
+        return plan_overlap(num_frames, layout.first_frames, layout.chunk_frames, layout.history_frames, temporal)
     return plan_repeat(num_frames, layout.chunk_frames, temporal)
 
 
@@ -79,7 +84,7 @@ def continued(layout: Layout, num_frames: int, index: int, done: int, temporal: 
     if done > num_frames:
         raise ValueError(f"the film has {done} frames, the path {num_frames}; continue it with a path at least as long")
     shared = layout.history_frames if layout.history == "overlap" else 1
-    return _windows(num_frames, layout.chunk_frames, shared, index, done)
+    return _windows(num_frames, layout.first_frames, layout.chunk_frames, shared, index, done)
 
 
 def window(layout: Layout, index: int, start: int, stop: int, temporal: int = 4) -> ChunkPlan:
@@ -92,20 +97,23 @@ def window(layout: Layout, index: int, start: int, stop: int, temporal: int = 4)
     history = min(shared, start)
     chunk = ChunkPlan(index, start, stop, start - history, history)
     _check(temporal, "the chunk's end", stop)
-    if not start < stop or chunk.window_frames > layout.chunk_frames:
-        room = layout.chunk_frames - history
+    most = layout.chunk_frames if start else layout.first_frames
+    if not start < stop or chunk.window_frames > most:
+        room = most - history
         raise ValueError(
             f"chunk {index} makes frames {start} to {stop}, expected 1 to {room} frames in a window of {layout.name}"
         )
     return chunk
 
 
-def _windows(num_frames: int, chunk_frames: int, shared: int, index: int = 0, done: int = 0) -> tuple[ChunkPlan, ...]:
+def _windows(
+    num_frames: int, first_frames: int, chunk_frames: int, shared: int, index: int = 0, done: int = 0
+) -> tuple[ChunkPlan, ...]:
     chunks: list[ChunkPlan] = []
     start = done
     while start < num_frames:
         history = min(shared, start)
-        stop = min(start - history + chunk_frames, num_frames)
+        stop = min(start - history + (chunk_frames if start else first_frames), num_frames)
         chunks.append(ChunkPlan(index + len(chunks), start, stop, start - history, history))
         start = stop
     return tuple(chunks)

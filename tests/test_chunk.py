@@ -16,7 +16,7 @@ from spatial_memory.rollout.control import rendered_control, window_cameras
 from spatial_memory.rollout.observe import fresh_frames
 
 MIRAGE = replace(
-    tiny.WORLD, layout=Layout("mirage", 33, "preceding", 8, 3, "stream", tiny.CHANNELS + 3, control_with_offset)
+    tiny.WORLD, layout=Layout("mirage", 33, 33, "preceding", 8, 3, "stream", tiny.CHANNELS + 3, control_with_offset)
 )
 
 
