@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from .names import transformer_name, vae_name
+from .scaled import unscaled
 
 if TYPE_CHECKING:
     from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
@@ -85,6 +86,22 @@ def compare(source: str, state: Mapping[str, Tensor], network: nn.Module) -> Rep
     )
 
 
+def weight_files(path: Path) -> list[Path]:
+    """The safetensors files that a path means: itself, or all in a folder (diffusers' shards).
+
+    Raises:
+        FileNotFoundError: no such file, or a folder without any.
+        CheckpointError: a file of another kind; pickles are never opened.
+    """
+    files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
+    if not files or not files[0].is_file():
+        raise FileNotFoundError(f"{path} holds no safetensors file; give the weights file or a diffusers folder")
+    for file in files:
+        if file.suffix != ".safetensors":
+            raise CheckpointError(f"{file.name} is not a .safetensors file; convert it first, pickles are not read")
+    return files
+
+
 def read_state(paths: Path | Sequence[Path]) -> State:
     """All tensors of safetensors files, or of the ``*.safetensors`` in a folder (diffusers' shards), as one dict.
 
@@ -97,13 +114,7 @@ def read_state(paths: Path | Sequence[Path]) -> State:
 
     state: State = {}
     for path in [paths] if isinstance(paths, (str, Path)) else paths:
-        path = Path(path)
-        files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
-        if not files or not files[0].is_file():
-            raise FileNotFoundError(f"{path} holds no safetensors file; give the weights file or a diffusers folder")
-        for file in files:
-            if file.suffix != ".safetensors":
-                raise CheckpointError(f"{file.name} is not a .safetensors file; convert it first, pickles are not read")
+        for file in weight_files(Path(path)):
             try:
                 tensors = load_file(file)
             except SafetensorError as error:
@@ -120,12 +131,15 @@ def read_state(paths: Path | Sequence[Path]) -> State:
 def renamed(state: Mapping[str, Tensor], rule: Callable[[str], str]) -> State:
     """The same tensors under the names that ``rule`` gives (``names.transformer_name`` or ``names.vae_name``).
 
+    Scaled fp8 becomes bfloat16 on the way.
+
     Raises:
-        CheckpointError: two names that mean one tensor, or ComfyUI's scaled fp8, whose scales have no place here.
+        CheckpointError: two names that mean one tensor, or fp8 weights without their scales.
     """
-    scaled = [name for name in state if name.endswith(("scaled_fp8", ".scale_weight", ".scale_input"))]
-    if scaled:
-        raise CheckpointError(f"scaled fp8 weights are not read ({scaled[0]}); use the fp16 or bf16 file")
+    try:
+        state = unscaled(state)
+    except ValueError as error:
+        raise CheckpointError(str(error)) from error
     mapped: State = {}
     for name, tensor in state.items():
         known = rule(name)

@@ -76,13 +76,24 @@ def hole_code(codec: Codec, coverage: Tensor) -> Tensor:
     return codec.encode((1 - coverage.clamp(0, 1))[:, None].expand(-1, 3, -1, -1).contiguous())
 
 
-def white_code(codec: Codec, coverage: Tensor) -> Tensor:
-    """Mirage's second half: the code of plain white, made once for each codec and shape. Arguments as ``hole_code``."""
+def white_code(codec: Codec, coverage: Tensor, least: int = 1) -> Tensor:
+    """Mirage's second half: the code of plain white, made once for a codec and a size.
+
+    A causal codec's code of a clip begins with the code of any shorter one, so the longest that was made serves all.
+
+    Args:
+        coverage: (T, H, W), asked for its shape alone.
+        least: frames that are encoded at least: those of the longest window, so that no later chunk encodes again.
+
+    Returns:
+        (C, t, h, w) in model space.
+    """
+    frames, height, width = coverage.shape
     made = _WHITE.setdefault(codec, {})
-    shape = tuple(coverage.shape)
-    if shape not in made:
-        made[shape] = codec.encode(torch.ones(shape[0], 3, *shape[1:]))
-    return made[shape]
+    count = codec.grid.latent_frames(frames)
+    if (height, width) not in made or made[height, width].shape[1] < count:
+        made[height, width] = codec.encode(torch.ones(max(frames, least), 3, height, width))
+    return made[height, width][:, :count]
 
 
-_WHITE: WeakKeyDictionary[Codec, dict[tuple[int, ...], Tensor]] = WeakKeyDictionary()
+_WHITE: WeakKeyDictionary[Codec, dict[tuple[int, int], Tensor]] = WeakKeyDictionary()

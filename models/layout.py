@@ -6,6 +6,7 @@ control itself is a named function in ``control_layout.py``.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from torch import Tensor
@@ -38,7 +39,9 @@ class Layout:
 
 MINI_LAYOUT = Layout("mini", 33, 33, "overlap", 9, 3, "stream", 27, control_with_offset)
 SPATIA_LAYOUT = Layout("spatia", 121, 81, "overlap", 9, 7, "frames", 96, control_with_code, hole_code, ("rgb",))
-MIRAGE_LAYOUT = Layout("mirage", 33, 33, "preceding", 8, 4, "stream", 96, control_with_code, white_code, ("latent",))
+MIRAGE_LAYOUT = Layout(
+    "mirage", 33, 33, "preceding", 8, 4, "stream", 96, control_with_code, partial(white_code, least=41), ("latent",)
+)
 MASK_LAYOUT = Layout("mask", 33, 33, "preceding", 8, 4, "stream", 49, control_with_hole, None, ("latent",))
 
 WAN_LAYOUTS = {layout.name: layout for layout in (SPATIA_LAYOUT, MIRAGE_LAYOUT, MASK_LAYOUT)}

@@ -114,9 +114,23 @@ def test_a_branch_twice_is_refused(released, tmp_path):
         load([*save(tmp_path, *released), tmp_path / "branch.safetensors"])
 
 
-def test_scaled_fp8_is_refused_by_name(released, tmp_path):
-    base = {**released[0], "blocks.0.ffn.0.scale_weight": torch.ones(1)}
-    with pytest.raises(CheckpointError, match="fp8"):
+@pytest.mark.parametrize("spelling", ["scale_weight", "weight_scale"])
+def test_scaled_fp8_is_read_as_bfloat16(released, expected, tmp_path, spelling):
+    base, scale = dict(released[0]), torch.tensor(0.5)
+    name = "blocks.0.ffn.0.weight"
+    eight = (base[name] / scale).to(torch.float8_e4m3fn)
+    base |= {name: eight, f"blocks.0.ffn.0.{spelling}": scale, "blocks.0.ffn.0.scale_input": torch.ones(())}
+    base["scaled_fp8"] = torch.zeros(0, dtype=torch.float8_e4m3fn)
+    state = load(save(tmp_path, base, released[1])).state_dict()
+    read = state["blocks.0.ffn.net.0.proj.weight"]
+    assert read.dtype == torch.bfloat16 and torch.equal(read.float(), (eight.float() * scale).bfloat16().float())
+    others = {n: t for n, t in state.items() if n != "blocks.0.ffn.net.0.proj.weight"}
+    assert all(torch.equal(tensor, expected[n]) for n, tensor in others.items())
+
+
+def test_fp8_without_scales_is_refused_by_name(released, tmp_path):
+    base = {**released[0], "blocks.0.ffn.0.weight": released[0]["blocks.0.ffn.0.weight"].to(torch.float8_e4m3fn)}
+    with pytest.raises(CheckpointError, match="fp8 without a scale"):
         load(save(tmp_path, base, released[1]))
 
 

@@ -1,0 +1,27 @@
+"""How much memory the networks need beside their weights, from their shapes: what a preflight says, and the host is told.
+
+The numbers of bytes a value are fitted to peaks that ``benchmarks/wan_full.py`` measured on a GPU (docs/results.md).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+STREAM = 2  # bytes of a value in the residual stream and in a hint: bfloat16
+WIDE = 26  # bytes a channel and token at the widest place of a block: feed-forward, norms in float32
+PIXELS = 14  # bytes a channel and pixel of the decoder's widest level, for the four frames of a latent
+
+
+def transformer_activation(config: Mapping[str, Any], references: int, frames: int, h: int, w: int) -> int:
+    """Bytes of one forward on ``references`` + ``frames`` latents of h x w cells, beside the weights."""
+    _, patch_h, patch_w = config["patch_size"]
+    width = config["num_attention_heads"] * config["attention_head_dim"]
+    cells = (h // patch_h) * (w // patch_w)
+    hints = STREAM * len(config["vace_layers"]) * frames * cells * width
+    return WIDE * (references + frames) * cells * width + hints
+
+
+def codec_activation(config: Mapping[str, Any], h: int, w: int) -> int:
+    """Bytes of decoding one latent of h x w cells (four frames), beside the weights and the causal caches."""
+    side = config["scale_factor_spatial"] // (config["patch_size"] or 1)
+    width = config["decoder_base_dim"] or config["base_dim"]
+    return PIXELS * 4 * h * side * w * side * width
