@@ -10,6 +10,7 @@ from types import ModuleType
 
 COMMANDS = {  # name -> (module with add_arguments and run, one line of help)
     "run": (".run", "run a workflow file without ComfyUI, or send it to a server"),
+    "batch": (".batch", "run many start images and camera paths, on many processes where accelerate launches it"),
     "camera": (".camera", "convert camera files from one format to another"),
     "warp": (".warp", "lift frames with known depth, look at them from another camera, compare"),
     "eval": ("..training.evaluate", "score closed loops on held-out worlds"),

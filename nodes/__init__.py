@@ -18,6 +18,7 @@ def build_extension():
     from .report import ClosedLoopReport
     from .rollout import Rollout
     from .start import EncodeStartFrame
+    from .text import ChunkPrompt
     from .video import DecodeVideo
     from .world_file import LoadWorld, SaveWorld
 
@@ -51,6 +52,7 @@ def build_extension():
         PathToWanCamera,
         PathToText,
         PathFromText,
+        ChunkPrompt,
     ]
 
     class SpatialMemoryExtension(ComfyExtension):

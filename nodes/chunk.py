@@ -6,6 +6,7 @@ from dataclasses import replace
 import torch
 
 from ..models.codec import Codec
+from ..models.latent_rgb import rgb_factors, show_latents
 from ..models.sampler import SOLVERS, Sampling, Step
 from ..models.world import WorldModel
 from ..rollout.chunk import denoise_chunk, retrieve
@@ -20,10 +21,12 @@ from .convert import (
     tinted,
 )
 from .host import Progress, ReferencesSocket, State, World, io, result, schema, socket, ui
+from .text import texts
 
 POLICIES = ("algorithm1", "set_cover")
 READ, OFF = "read", "off (baseline)"
 LOOKS = 3  # latents of a readout that the preview decodes
+LOOK_SIZE = 4  # pixels a side of a cell in a preview by linear factors
 
 
 class RetrieveReferences(io.ComfyNode):
@@ -147,8 +150,19 @@ def look(codec: Codec, read: Warp) -> torch.Tensor:
         frames = [min(i * codec.grid.temporal, len(read.images) - 1) for i in index]
         images = read.images[frames]
     else:
-        images = torch.cat([codec.decode(read.control[:, i : i + 1]) for i in index]) / 2 + 0.5
+        images = pictures(codec, read.control[:, index])
     return tinted(images, read.known[index])
+
+
+def pictures(codec: Codec, latents: torch.Tensor) -> torch.Tensor:
+    """A quick look at latents (C, t, h, w), each alone: (t, 3, H, W) in [0, 1].
+
+    A light codec decodes them; for a heavy one each cell has one colour, by linear factors.
+    """
+    if codec.independent:
+        return torch.cat([codec.decode(latents[:, i : i + 1]) for i in range(latents.shape[1])]) / 2 + 0.5
+    colours = show_latents(latents, rgb_factors(codec.name, codec.grid.channels)).clamp(0, 1)
+    return colours.transpose(0, 1).repeat_interleave(LOOK_SIZE, 2).repeat_interleave(LOOK_SIZE, 3)
 
 
 def thumbnail(codec: Codec, clean: torch.Tensor):
@@ -159,7 +173,7 @@ def thumbnail(codec: Codec, clean: torch.Tensor):
     """
     from PIL import Image
 
-    frame = codec.decode(clean[:, -1:])[0] / 2 + 0.5
+    frame = pictures(codec, clean[:, -1:].float().cpu())[0]
     return Image.fromarray((frame.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy())
 
 
@@ -233,6 +247,18 @@ class DenoiseChunk(io.ComfyNode):
                     ReferencesSocket, "references", "From Retrieve References; none where not connected.", optional=True
                 ),
                 *sampling_inputs(),
+                socket(
+                    io.Conditioning,
+                    "positive",
+                    "What the chunk shows, from CLIP Text Encode. The mini model reads no text.",
+                    optional=True,
+                ),
+                socket(
+                    io.Conditioning,
+                    "negative",
+                    "What guidance moves away from; empty where not connected.",
+                    optional=True,
+                ),
             ],
             outputs=[
                 result(State, "state", "The state with the chunk's latents, not yet part of the film."),
@@ -243,8 +269,20 @@ class DenoiseChunk(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, world, state, control, hole, references=None, steps=0, guidance_scale=0.0, sampler="default", shift=0.0
+        cls,
+        world,
+        state,
+        control,
+        hole,
+        references=None,
+        steps=0,
+        guidance_scale=0.0,
+        sampler="default",
+        shift=0.0,
+        positive=None,
+        negative=None,
     ):
+        text = texts(world, positive, negative)
         known = known_from_socket(hole)
         latents = latents_from_socket(world.codec, control, "control")
         offset = control.get("offset", torch.zeros(2, *known.shape))  # a control from elsewhere lies on the grid
@@ -265,5 +303,5 @@ class DenoiseChunk(io.ComfyNode):
             shown = time.monotonic() if due else shown
             progress.tick(step.index + 1, thumbnail(world.codec, step.clean) if due else None)
 
-        done, frames = denoise_chunk(world, state, read, references, sampling, on_step)
+        done, frames = denoise_chunk(world, state, read, references, sampling, on_step, text)
         return io.NodeOutput(done, images_to_socket(frames))

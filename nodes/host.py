@@ -229,3 +229,111 @@ def offer_examples() -> None:
             os.replace(temporary, target)
         except OSError as error:
             logger.warning("The example %s was not copied to %s: %s", example.name, folder, error)
+
+
+class Owner:
+    """A network in the host's care: loaded before it computes, evicted when something else needs the room.
+
+    The built-in runner has no manager: there it stays where it computes.
+    """
+
+    def __init__(self, network, name: str) -> None:
+        management = comfy.model_management
+        self.device = management.get_torch_device()
+        self.network, self.patcher = network, None
+        if hasattr(management, "load_models_gpu"):
+            from comfy.model_patcher import ModelPatcher
+
+            self.patcher = ModelPatcher(_holder(network, name), self.device, management.unet_offload_device())
+
+    def load(self, activation_bytes: int) -> None:
+        """Bring the weights to the device, whole, with room for ``activation_bytes`` beside them.
+
+        Raises:
+            RuntimeError: the device has too little memory even when it is empty.
+        """
+        if self.patcher is None:
+            self.network.to(self.device)
+            return
+        if self.device.type != "cpu":
+            total = comfy.model_management.get_total_memory(self.device)
+            needed = self.patcher.model_size() + activation_bytes
+            if needed > total:
+                raise RuntimeError(
+                    f"{self.patcher.model.name} needs {needed / 2**30:.1f} GiB, the device has {total / 2**30:.1f} GiB; "
+                    "make smaller pictures, or use ApplySpatialControl, which loads a model in parts"
+                )
+        # not by comfy.ops: such a network is loaded whole or not at all
+        comfy.model_management.load_models_gpu([self.patcher], memory_required=activation_bytes, force_full_load=True)
+
+
+def _holder(network, name: str):
+    """A module that the host's manager can write its own attributes to; a diffusers model has ``device`` of its own."""
+    from torch import nn
+
+    holder = nn.Module()
+    holder.inner, holder.name, holder.device = network, name, None
+    holder.get_dtype = lambda: next(network.parameters()).dtype
+    return holder
+
+
+def free_ram() -> int | None:
+    """Bytes of memory that are free for weights, None where nobody can say."""
+    try:
+        import psutil
+    except ImportError:
+        return None
+    return int(psutil.virtual_memory().available)
+
+
+def model_files(*folders: str) -> list[str]:
+    """Names of the safetensors files in the host's model folders, without doubles."""
+    names = [name for folder in folders if _is_folder(folder) for name in folder_paths.get_filename_list(folder)]
+    return sorted({name for name in names if name.endswith(".safetensors")})
+
+
+def model_file(name: str, *folders: str) -> Path:
+    """Where a model file lies.
+
+    Raises:
+        FileNotFoundError: in none of the folders; names them.
+    """
+    for folder in filter(_is_folder, folders):
+        found = folder_paths.get_full_path(folder, name)
+        if found is not None:
+            return Path(found)
+    raise FileNotFoundError(
+        f"{name!r} is in none of the model folders {', '.join(folders)} ({folder_paths.models_dir}); put it there, or "
+        "choose another file"
+    )
+
+
+def diffusers_folders() -> list[str]:
+    """Names of the folders in models/diffusers that hold a transformer and a VAE."""
+    roots = [Path(root) for root in _roots("diffusers")]
+    return sorted(
+        {
+            config.parent.parent.relative_to(root).as_posix()
+            for root in roots
+            if root.is_dir()
+            for config in root.glob("*/transformer/config.json")
+        }
+    )
+
+
+def diffusers_folder(name: str) -> Path | None:
+    """Where a diffusers folder lies, None if there is none of that name."""
+    for root in _roots("diffusers"):
+        path = Path(root) / name
+        if name and (path / "transformer").is_dir() and path.resolve().is_relative_to(Path(root).resolve()):
+            return path
+    return None
+
+
+def _roots(folder: str) -> list[str]:
+    return folder_paths.get_folder_paths(folder) if _is_folder(folder) else []
+
+
+def _is_folder(folder: str) -> bool:
+    known_folders = getattr(folder_paths, "folder_names_and_paths", {})
+    return folder in known_folders or getattr(folder_paths, "__standin__", False)

@@ -8,7 +8,26 @@ from .memory import KINDS
 BASELINE = "off (baseline)"
 
 
-def drawn(world: list, sampling: dict, retrieval: dict) -> Body:
+def with_text(nodes: dict[str, tuple[str, dict]], text: dict) -> dict[str, tuple[str, dict]]:
+    """A body whose chunks read text: encoded chunk by chunk where a CLIP is given, else the same for all.
+
+    Args:
+        text: raw links under ``clip``, ``positive`` and ``negative``, those that are connected.
+    """
+    read = {name: text[name] for name in ("positive", "negative") if name in text}
+    if "clip" not in text:
+        kind, inputs = nodes["denoise"]
+        return {**nodes, "denoise": (kind, {**inputs, **read})}
+    kind, inputs = nodes["denoise"]
+    return {
+        **nodes,
+        "prompt": (PREFIX + "ChunkPrompt", {"state": ["start", 0]}),
+        "text": ("CLIPTextEncode", {"clip": text["clip"], "text": ["prompt", 0]}),
+        "denoise": (kind, {**inputs, **read, "positive": ["text", 0]}),
+    }
+
+
+def drawn(world: list, sampling: dict, retrieval: dict, text: dict) -> Body:
     """The loop's body as a user would draw it, with memory."""
     nodes = {
         "start": ("ChunkLoopStart", {}),
@@ -31,10 +50,10 @@ def drawn(world: list, sampling: dict, retrieval: dict) -> Body:
             {"world": world, "state": ["denoise", 0], "images": ["denoise", 1], "geometry": ["geometry", 0]},
         ),
     }
-    return body_of(nodes)
+    return body_of(nodes, text)
 
 
-def drawn_without_memory(world: list, sampling: dict) -> Body:
+def drawn_without_memory(world: list, sampling: dict, text: dict) -> Body:
     """The baseline's body: the same noise and history, no memory, no references."""
     nodes = {
         "start": ("ChunkLoopStart", {}),
@@ -45,12 +64,13 @@ def drawn_without_memory(world: list, sampling: dict) -> Body:
         ),
         "update": ("UpdateMemory", {"world": world, "state": ["denoise", 0], "images": ["denoise", 1]}),
     }
-    return body_of(nodes)
+    return body_of(nodes, text)
 
 
-def body_of(nodes: dict[str, tuple[str, dict]]) -> Body:
+def body_of(nodes: dict[str, tuple[str, dict]], text: dict) -> Body:
     """A body that runs from ``start`` to the first output of ``update``."""
-    body = Body({name: (PREFIX + kind, inputs) for name, (kind, inputs) in nodes.items()}, "start", ("update", 0))
+    ours = {name: (PREFIX + kind, inputs) for name, (kind, inputs) in nodes.items()}
+    body = Body(with_text(ours, text), "start", ("update", 0))
     assert body.nodes["start"][0] == START
     return body
 
@@ -145,6 +165,14 @@ class Rollout(io.ComfyNode):
                     round=0.000001,
                     optional=True,
                 ),
+                raw(
+                    io.Clip,
+                    "clip",
+                    "Encodes the prompt, line by line, for a world that reads text: CLIPLoader of type 'wan'.",
+                    optional=True,
+                ),
+                raw(io.Conditioning, "positive", "Instead of clip: one encoded prompt for all chunks.", optional=True),
+                raw(io.Conditioning, "negative", "What guidance moves away from, the same in all chunks.", optional=True),
             ],
             outputs=[
                 result(State, "state", "The state after the last chunk."),
@@ -180,6 +208,9 @@ class Rollout(io.ComfyNode):
         sky=None,
         depth=None,
         depth_scale=10.0,
+        clip=None,
+        positive=None,
+        negative=None,
     ):
         given = cls.hidden.dynprompt.get_node(cls.hidden.unique_id)["inputs"]
         link = given["world"]
@@ -209,11 +240,15 @@ class Rollout(io.ComfyNode):
             geometry=geometry.out(0),
             kind=KINDS[0] if memory == BASELINE else memory,
         )
+        text = {"clip": clip, "positive": positive, "negative": negative}
+        text = {name: value for name, value in text.items() if value is not None}
+        if {"clip", "positive"} <= set(text):
+            raise ValueError("clip and positive are both connected; clip encodes the prompt line by line, so take one")
         sampling = {"steps": steps, "guidance_scale": guidance_scale, "sampler": sampler, "shift": shift}
         if memory == BASELINE:
-            body = drawn_without_memory(link, sampling)
+            body = drawn_without_memory(link, sampling, text)
         else:
-            body = drawn(link, sampling, {"policy": policy, "max_references": max_references})
+            body = drawn(link, sampling, {"policy": policy, "max_references": max_references}, text)
         state = expand_path(graph, body, world, link, path, first.out(0), checkpoint, resume)
         film = graph.node(PREFIX + "DecodeVideo", id="decode", world=link, state=state)
         return io.NodeOutput(state, film.out(0), expand=graph.finalize())
