@@ -56,14 +56,14 @@ bench: $(READY)  ## benchmarks, one JSON object a line; DATA=folder of posed RGB
 TRAIN := $(BIN)/python -m spatial_memory.training
 # one held-out set, two sizes to train on; every step resumes where it was stopped
 train-mini: $(READY)  ## train the three mini models from nothing into runs/ and models/mini; resumable, hours on a CPU
-	$(TRAIN).clips --out runs/clips/demo --size 192x320 --count 200
-	$(TRAIN).clips --out runs/clips/small --size 64x96 --count 900
-	$(TRAIN).clips --out runs/clips/held_out --size 192x320 --count 12 --split held_out
+	$(TRAIN).clips --out runs/clips/demo --size 192x320 --count 200 --processes $(OMP_NUM_THREADS)
+	$(TRAIN).clips --out runs/clips/small --size 64x96 --count 900 --processes $(OMP_NUM_THREADS)
+	$(TRAIN).clips --out runs/clips/held_out --size 192x320 --count 12 --split held_out --processes $(OMP_NUM_THREADS)
 	$(TRAIN).codec --clips runs/clips/demo runs/clips/small --held-out runs/clips/held_out --limit 900 --minutes 17
 	$(TRAIN).latent_rgb
 	$(TRAIN).geometry --clips runs/clips/demo runs/clips/small --held-out runs/clips/held_out --minutes 14
-	$(TRAIN).latents --clips runs/clips/small --out runs/latents/small --variants 3
-	$(TRAIN).latents --clips runs/clips/demo --out runs/latents/demo --variants 2
+	$(TRAIN).latents --clips runs/clips/small --out runs/latents/small --variants 3 --processes $(OMP_NUM_THREADS)
+	$(TRAIN).latents --clips runs/clips/demo --out runs/latents/demo --variants 2 --processes $(OMP_NUM_THREADS)
 	$(TRAIN).world --latents runs/latents/small runs/latents/demo --minutes 66
 
 host: $(HOST_READY)  ## what the ComfyUI checkouts need, so that tests/host can start them

@@ -2,7 +2,7 @@
 
 One safetensors file a clip: ``images`` (T, 3, H, W) uint8, ``depth`` (T, H, W) float16 in metres, ``masks`` (T, H, W)
 uint8 (bit 0 dynamic, bit 1 sky), ``c2w`` (T, 4, 4), ``K`` (T, 3, 3). Files that exist are kept, so that the command can
-be stopped and started again, and run in several processes at once with other ``--offset`` and ``--every``.
+be stopped and started again; ``--processes`` share the work.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..memory.camera import Cameras
+from .crew import run_crew
 from .worlds import FRAMES_PER_SECOND, SPLITS, make_world, out_and_back_path, random_path, render
 
 logger = logging.getLogger(__name__)
@@ -82,21 +83,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--frames", type=int, default=57)
     parser.add_argument("--seed", type=int, default=0, help="the first world's seed")
     parser.add_argument("--split", choices=SPLITS, default="train")
-    parser.add_argument("--offset", type=int, default=0, help="start with this clip")
-    parser.add_argument("--every", type=int, default=1, help="and make every so-many-th")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--processes", type=int, default=1, help="processes that render, each on one thread")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
-    torch.set_num_threads(options.threads)
     height, width = (int(part) for part in options.size.split("x"))
     options.out.mkdir(parents=True, exist_ok=True)
-    for number in range(options.offset, options.count, options.every):
-        path = options.out / f"{number:05d}.safetensors"
-        if path.exists():
-            continue
-        begin = time.monotonic()
-        save_clip(render_clip(options.seed + number, options.split, options.frames, height, width), path)
-        logger.info("%s", json.dumps({"clip": path.name, "seconds": round(time.monotonic() - begin, 2)}))
+
+    def work(rank: int) -> None:
+        for number in range(rank, options.count, options.processes):
+            path = options.out / f"{number:05d}.safetensors"
+            if path.exists():
+                continue
+            begin = time.monotonic()
+            save_clip(render_clip(options.seed + number, options.split, options.frames, height, width), path)
+            logger.info("%s", json.dumps({"clip": path.name, "seconds": round(time.monotonic() - begin, 2)}))
+
+    run_crew(work, options.processes)
     return 0
 
 

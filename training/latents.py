@@ -14,6 +14,7 @@ Each clip becomes one safetensors file. With n = 1 + (frames - 1) / 4 latent tim
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -26,22 +27,23 @@ from ..memory.geometry import Geometry
 from ..memory.lift import lift_pixels, resample_depth
 from ..memory.merge import merge
 from ..memory.splat import splat_discs
-from ..models.codec import Codec, MiniCodec
+from ..models.codec import MiniCodec
 from ..models.mini_codec import FRAMES, load_mini_codec
 from ..rollout.control import rendered_control
 from .clips import Clip, load_clip
+from .crew import run_crew
+from .precision import fast
 
 RGB_EVERY = 5
 WINDOW = 9
 
 
-def fast() -> torch.autocast:
-    """The codec in bfloat16: about four times as fast on a CPU that has the instructions."""
-    return torch.autocast("cpu", torch.bfloat16)
+def device_of(codec: MiniCodec) -> torch.device:
+    return next(codec.network.parameters()).device
 
 
 def render_window(
-    codec: Codec, images: Tensor, cameras: Cameras, depth: Tensor, keep: Tensor, generator: torch.Generator
+    codec: MiniCodec, images: Tensor, cameras: Cameras, depth: Tensor, keep: Tensor, generator: torch.Generator
 ) -> dict[str, Tensor]:
     """The encoded RGB render of one window, from a memory of one to three frames. images (F, 3, H, W) in [0, 1]."""
     times = range(0, len(images), codec.grid.temporal)
@@ -59,7 +61,7 @@ def render_window(
         memory, _ = merge(memory, lifted)
     first = times[start]
     readout = splat_discs(memory, cameras[first : first + codec.grid.num_frames(WINDOW)])
-    with fast():
+    with fast(device_of(codec)):
         control, known = rendered_control(codec, readout)
     return {
         "rendered": control.transpose(0, 1).half(),
@@ -84,14 +86,14 @@ def varied(clip: Clip, variant: int) -> Clip:
 
 
 def encode_clip(codec: MiniCodec, clip: Clip, seed: int, with_renders: bool) -> dict[str, Tensor]:
-    """One clip to the tensors listed above."""
-    images = clip.images.float() / 255
-    frames = images * 2 - 1
+    """One clip to the tensors listed above, on the codec's device and back."""
+    device = device_of(codec)
+    frames = clip.images.to(device).float() / 255 * 2 - 1
     every = slice(None, None, codec.grid.temporal)
-    with fast():  # all groups at once: the codec itself takes one at a time
+    with fast(device), torch.no_grad():  # all groups at once: the codec itself takes one at a time
         codes = codec.network.encode_groups(frames[every, None].expand(-1, FRAMES, -1, -1, -1))
         groups = codec.network.encode_groups(frames[1:].unflatten(0, (-1, FRAMES)))
-    stream = torch.cat([codes[:1], groups])  # (n, C, h, w)
+    codes, stream = codes.cpu(), torch.cat([codes[:1], groups]).cpu()  # (n, C, h, w)
     keep = ~(clip.dynamic | clip.sky) & (clip.depth > 0)
     height, width = stream.shape[-2:]
     depth, known = resample_depth(clip.depth[every], keep[every], height, width, "bilinear")
@@ -105,38 +107,44 @@ def encode_clip(codec: MiniCodec, clip: Clip, seed: int, with_renders: bool) -> 
     }
     if with_renders:
         generator = torch.Generator().manual_seed(seed)
-        tensors |= render_window(codec, images, clip.cameras, clip.depth, keep, generator)
+        tensors |= render_window(codec, clip.images.float() / 255, clip.cameras, clip.depth, keep, generator)
     return {name: tensor.contiguous() for name, tensor in tensors.items()}
 
 
-def main() -> int:
+def save_latents(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write an encoded clip under a temporary name and rename it."""
     from safetensors.torch import save_file
 
+    temporary = path.with_suffix(f".{os.getpid()}.partial")
+    save_file(tensors, temporary)
+    temporary.replace(path)
+
+
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=Path, required=True, help="folder written by spatial_memory.training.clips")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--variants", type=int, default=4, help="1 to 4: also mirrored, backwards, both; see varied()")
-    parser.add_argument("--part", type=int, nargs=2, default=(0, 1), help="I N: only every N-th clip from the I-th on")
+    parser.add_argument("--processes", type=int, default=1, help="processes that encode, each on one thread")
+    parser.add_argument("--device", default="cpu", help="where the codec runs: cpu or cuda")
     parser.add_argument("--limit", type=int, default=0, help="stop after so many clips (0: all)")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    codec = MiniCodec(load_mini_codec())
     paths = sorted(args.clips.glob("*.safetensors"))[: args.limit or None]
     jobs = [(path, variant) for variant in range(args.variants) for path in paths]
-    written = 0
-    for index, (path, variant) in enumerate(jobs):
-        target = args.out / f"{variant}_{path.name}"
-        if target.exists() or index % args.part[1] != args.part[0]:
-            continue
-        with torch.no_grad():
-            tensors = encode_clip(codec, varied(load_clip(path), variant), index, index % RGB_EVERY == 0)
-        temporary = target.with_suffix(".partial")
-        save_file(tensors, temporary)
-        temporary.replace(target)
-        written += 1
-        sys.stderr.write(f"\r{index + 1}/{len(jobs)} clips encoded")
+
+    def work(rank: int) -> None:
+        codec = MiniCodec(load_mini_codec().to(args.device))
+        for index, (path, variant) in enumerate(jobs):
+            target = args.out / f"{variant}_{path.name}"
+            if target.exists() or index % args.processes != rank:
+                continue
+            save_latents(encode_clip(codec, varied(load_clip(path), variant), index, index % RGB_EVERY == 0), target)
+            sys.stderr.write(f"\r{index + 1}/{len(jobs)} clips encoded")
+
+    run_crew(work, args.processes)
     sys.stderr.write("\n")
-    sys.stdout.write(json.dumps({"clips": len(jobs), "written": written, "out": str(args.out)}) + "\n")
+    sys.stdout.write(json.dumps({"clips": len(jobs), "out": str(args.out)}) + "\n")
     return 0
 
 

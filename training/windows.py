@@ -149,8 +149,11 @@ def draw_window(clip: dict[str, Tensor], history: int, references: int, generato
     return Window(x0, readout, known, offset, codes, history)
 
 
-def perturbed_history(window: Window, generator: torch.Generator) -> Tensor:
-    """The clean latents (C, p, h, w) as the network gets them: with noise of a timestep in [0, 50], not told to it."""
-    sigma = uniform(generator, 0, AUGMENT_TIMESTEP) / 1000
-    clean = window.x0[:, : window.history]
-    return (1 - sigma) * clean + sigma * torch.randn(clean.shape, generator=generator)
+def perturbed(clean: Tensor, generator: torch.Generator) -> Tensor:
+    """Clean latents (B, C, p, h, w) as the network gets them as history, not told to it.
+
+    Each window gets noise of a timestep of its own in [0, 50]. The generator is on the latents' device.
+    """
+    most = AUGMENT_TIMESTEP / 1000
+    sigma = most * torch.rand(len(clean), 1, 1, 1, 1, generator=generator, device=clean.device)
+    return (1 - sigma) * clean + sigma * torch.randn(clean.shape, generator=generator, device=clean.device)
