@@ -5,10 +5,13 @@ the views, every one of them in sight; ``ratio`` for ``splat_nearest``, which do
 ``ratio_centred`` for ``splat_centred``, which is what a film reads by.
 
     python benchmarks/readout.py
+    python benchmarks/readout.py --device cuda
 """
 
 import argparse
+import contextlib
 import sys
+from collections.abc import Callable
 
 import torch
 from baseline import readout_sorted
@@ -30,19 +33,33 @@ def walked(latents: int) -> SpatialMemory:
     return memory_of(torch.cat([rays * depth, depth], 2) + cameras.position[:, None], cameras, generator)
 
 
-def against_sorted(memory: SpatialMemory, cameras: Cameras, repeats: int) -> dict[str, object]:
-    """Seconds of the readout and of its baseline, which must agree to the bit.
+def fastest_on(device: torch.device, call: Callable[[], object], repeats: int) -> float:
+    """Seconds of the fastest of some calls; on a GPU until it has done what it was told."""
+    if device.type == "cpu":
+        return fastest(call, repeats)
+    return fastest(lambda: (call(), torch.cuda.synchronize(device)), repeats)
+
+
+def against_sorted(memory: SpatialMemory, cameras: Cameras, repeats: int, device: str = "cpu") -> dict[str, object]:
+    """Seconds of the readout and of its baseline on one device, which must agree to the bit.
 
     Raises:
         ValueError: they disagree.
     """
+    memory = memory.to(device)
+    with contextlib.nullcontext() if device == "cpu" else torch.device(device):  # where the baseline writes
+        return _against_sorted(memory, cameras, repeats)
+
+
+def _against_sorted(memory: SpatialMemory, cameras: Cameras, repeats: int) -> dict[str, object]:
     planar, features = memory.points.T.contiguous(), memory.features
     ours = splat_nearest(memory, cameras)
     said, winner = readout_sorted(memory, planar, features, cameras)
     if not (torch.equal(ours.winner, winner) and torch.equal(ours.features, said)):
         raise ValueError("the readout and its baseline disagree, expected the same points and features")
-    baseline = fastest(lambda: readout_sorted(memory, planar, features, cameras), max(1, repeats // 3))
-    seconds = fastest(lambda: splat_nearest(memory, cameras), repeats)
+    device = memory.device
+    baseline = fastest_on(device, lambda: readout_sorted(memory, planar, features, cameras), max(1, repeats // 3))
+    seconds = fastest_on(device, lambda: splat_nearest(memory, cameras), repeats)
     return {
         "points": memory.num_points,
         "views": len(cameras),
@@ -50,10 +67,11 @@ def against_sorted(memory: SpatialMemory, cameras: Cameras, repeats: int) -> dic
         "seconds": seconds,
         "baseline_seconds": baseline,
         "ratio": baseline / seconds,
+        "device": str(device),
     }
 
 
-def large(latents: int, repeats: int) -> dict[str, object]:
+def large(latents: int, repeats: int, device: str = "cpu") -> dict[str, object]:
     """The row of ``readout_vs_sorted``.
 
     Raises:
@@ -62,18 +80,19 @@ def large(latents: int, repeats: int) -> dict[str, object]:
     memory, cameras = scattered(latents), arc(VIEWS)
     if not (seen := seen_by(memory.points, cameras)).all():
         raise ValueError(f"{int((~seen).sum())} points lie in no view, expected all of them in the union of the frusta")
-    row = against_sorted(memory, cameras, repeats)
-    centred = fastest(lambda: splat_centred(memory, cameras), repeats)
+    row, there = against_sorted(memory, cameras, repeats, device), memory.to(device)
+    centred = fastest_on(there.device, lambda: splat_centred(there, cameras), repeats)
     return {**row, "seconds_centred": centred, "ratio_centred": row["baseline_seconds"] / centred}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--device", default="cpu", help="where the memory lies and is read")
     args = parser.parse_args()
     for latents in LATENTS:
-        say("readout", **against_sorted(walked(latents), arc(VIEWS), args.repeats))
-    say("readout_vs_sorted", **large(LATENTS[-1], args.repeats))
+        say("readout", **against_sorted(walked(latents), arc(VIEWS), args.repeats, args.device))
+    say("readout_vs_sorted", **large(LATENTS[-1], args.repeats, args.device))
     return 0
 
 

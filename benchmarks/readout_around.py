@@ -4,6 +4,7 @@
 observation is what one frame saw, and views pass over those that they cannot see.
 
     python benchmarks/readout_around.py
+    python benchmarks/readout_around.py --device cuda
 """
 
 import argparse
@@ -14,11 +15,11 @@ from measure import say
 from readout import against_sorted
 
 
-def compared(latents: int, repeats: int) -> dict[str, object]:
+def compared(latents: int, repeats: int, device: str = "cpu") -> dict[str, object]:
     """The row of ``readout_around``."""
     cameras = arc(VIEWS)
     loose, framed = all_around(latents), frames_around(latents)
-    row, bounded = (against_sorted(memory, cameras, repeats) for memory in (loose, framed))
+    row, bounded = (against_sorted(memory, cameras, repeats, device) for memory in (loose, framed))
     return {
         **row,
         "in_view": seen_by(loose.points, cameras).float().mean().item(),
@@ -32,8 +33,9 @@ def compared(latents: int, repeats: int) -> dict[str, object]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--device", default="cpu", help="where the memory lies and is read")
     args = parser.parse_args()
-    say("readout_around", **compared(288, args.repeats))
+    say("readout_around", **compared(288, args.repeats, args.device))
     return 0
 
 

@@ -26,6 +26,7 @@ SCRIPTS = (
     "conditioning",
     "editor",
     "rollout",
+    "wan_full",
 )
 
 

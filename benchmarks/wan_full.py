@@ -3,7 +3,8 @@
 Random weights draw noise, but every tensor has its real shape, so the times are those of the real model. On a GPU the
 full size (5.0 B and a branch of 15 blocks, 704 x 1280); without one, or with ``--small``, the same code on a network of
 0.4 M parameters at 64 x 96. Geometry comes from a plane whose depth is known, so no depth network is in the times.
-One JSON object a chunk, then one a kind of memory with the share of the time that is neither transformer nor VAE.
+One JSON object a chunk, then one a kind of memory with the share of the time that is neither transformer nor VAE (nor
+the plane, which stands where a depth network would).
 
     python benchmarks/wan_full.py
     python benchmarks/wan_full.py --kinds latent --chunks 2 --steps 4
@@ -147,6 +148,18 @@ class TimedCodec:
 
 
 @dataclass(frozen=True)
+class TimedProvider:
+    """A depth provider that is clocked: it stands where a depth network would."""
+
+    provider: "Plane"
+    clock: Clock
+    name: str = "plane"
+
+    def estimate(self, *args) -> Estimate:
+        return self.clock.call("depth", self.provider.estimate, *args)
+
+
+@dataclass(frozen=True)
 class Plane:
     """The depth of the plane z + 0.2 x = 2 as any camera sees it."""
 
@@ -202,6 +215,7 @@ def roll(world: WorldModel, clock: Clock, kind: str, args: argparse.Namespace, h
     cameras = path.bake(height, width)[:1]
     state = chunk.start(world, image, cameras, ("",), 0)
     state = chunk.init_memory(world, state, image, chunk.start_geometry(provider, image, cameras), kind)
+    timed = TimedProvider(provider, clock)
     words = chunk.Text(*(torch.randn(TOKENS, world.text_channels) for _ in range(2)))
     rows, cuda = [], clock.device.type == "cuda"
     for part in plan(layout, frames):
@@ -212,7 +226,7 @@ def roll(world: WorldModel, clock: Clock, kind: str, args: argparse.Namespace, h
         found = chunk.retrieve(world, state, "algorithm1", layout.max_references)
         shown = chunk.warp(world, state)
         state, images = chunk.denoise_chunk(world, state, shown, found, steps, text=words)
-        state = chunk.update(world, state, images, chunk.chunk_geometry(provider, state, images))
+        state = chunk.update(world, state, images, chunk.chunk_geometry(timed, state, images, device=clock.device))
         clock.wait()
         total, networks = time.perf_counter() - begun, sum(clock.seconds.values())
         row = {

@@ -48,6 +48,14 @@ class Cameras:
     def w2c(self) -> Tensor:  # (..., 4, 4)
         return invert_rigid(self.c2w)
 
+    def to(self, device: torch.device) -> "Cameras":
+        """The same cameras there, with the same numbers in ``w2c``; themselves where they lie there already."""
+        if self.c2w.device == device and self.K.device == device:
+            return self
+        made = Cameras(self.c2w.to(device), self.K.to(device), self.height, self.width)
+        made.__dict__["w2c"] = self.w2c.to(device)
+        return made
+
     @property
     def position(self) -> Tensor:  # (..., 3) world
         return self.c2w[..., :3, 3]

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from .copies import Last, located
 from .laid import Laid, laid_out
 from .observation import NEVER, Observation, by_observation, joined
 
@@ -76,6 +77,29 @@ class SpatialMemory:
         return laid_out(self.drawn)
 
     @property
+    def device(self) -> torch.device:
+        """Where the points lie; the CPU where there are none."""
+        return self.observations[0].points.device if self.observations else torch.device("cpu")
+
+    def to(self, device: torch.device | str) -> "SpatialMemory":
+        """What this memory draws, to be read on a device; the memory itself where it lies there already.
+
+        The points are those that draw, in their order: retired ones stay behind, and edits, replayed where they were
+        made, are done. So every readout says the same, by the same indices. Bounds and ranks are made on the CPU, kept
+        with this memory, and brought along. How long a copy lives: ``memory/copies.py``.
+        """
+        device = located(device)
+        if self.device == device:
+            return self
+        return COPIES.copy(self, device, lambda: self._brought(device))
+
+    def _brought(self, device: torch.device) -> "SpatialMemory":
+        made = replace(self, observations=tuple(o.to(device) for o in self.drawn), edits=())
+        made.__dict__["drawn"] = made.observations
+        made.__dict__["rank"] = None if self.rank is None else self.rank.to(device)
+        return made
+
+    @property
     def num_points(self) -> int:
         """Points that are stored, retired ones included."""
         return sum(len(o) for o in self.observations)
@@ -83,16 +107,17 @@ class SpatialMemory:
     @property
     def points(self) -> Tensor:  # (M, 3) world
         """All drawn points in the order of the observations. A new tensor each time: hold on to it in a loop."""
-        return joined(self.drawn, "points", torch.empty(0, 3))
+        return joined(self.drawn, "points", torch.empty(0, 3, device=self.device))
 
     @property
     def features(self) -> Tensor:  # (M, C) float16 or uint8
         """All features in the order of ``points``. A new tensor each time: hold on to it in a loop."""
-        return joined(self.drawn, "features", torch.empty(0, self.channels, dtype=FEATURES[self.kind]))
+        nothing = torch.empty(0, self.channels, dtype=FEATURES[self.kind], device=self.device)
+        return joined(self.drawn, "features", nothing)
 
     @property
     def spacing(self) -> Tensor:  # (M,) world units
-        return joined(self.drawn, "spacing", torch.empty(0))
+        return joined(self.drawn, "spacing", torch.empty(0, device=self.device))
 
     def stored(self, index: Tensor) -> Tensor:  # index: (K,) int64 into points
         """Features (K, C) of some points as they are kept, without joining those of all."""
@@ -171,6 +196,9 @@ class SpatialMemory:
         """Bytes of derived indices that can be dropped and made again: bounds, and the points that still draw."""
         laid = self.laid.get_ram_usage() if "laid" in self.__dict__ else 0
         return laid + sum(o.index_bytes() for o in self.observations)
+
+
+COPIES: Last[SpatialMemory] = Last()
 
 
 def told(kind: str, features: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from .camera import Cameras, project_planar
+from .steps import at_once
 
 BLOCK = 16384  # elements a step: they stay in the cache of one core
 RANKS = (1 << 32) - 1  # the lower half of a key holds a rank, the upper half the bits of a positive float32 depth
@@ -23,7 +24,7 @@ Radius = Callable[
 
 def depth_keys(z: Tensor, start: int) -> Tensor:
     """Keys (N,) int64 that sort by depth, then by rank start, start + 1, ...: one minimum settles both."""
-    return (z.view(torch.int32).long() << 32) | torch.arange(start, start + z.shape[0])
+    return (z.view(torch.int32).long() << 32) | torch.arange(start, start + z.shape[0], device=z.device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,14 +57,14 @@ def discs_of(planar: Tensor, spacing: Tensor, camera: Cameras, radius: Radius) -
         planar: (3, N) world points; of two at the same depth the first comes before.
         spacing: (N,) how far apart neighbouring points lie, world units.
     """
-    h, w = camera.height, camera.width
+    h, w, device = camera.height, camera.width, planar.device
     index, u, v, z, r = _footprints(planar, spacing, camera, radius)
-    pixels, owners = [torch.empty(0, dtype=torch.int64)], [torch.empty(0, dtype=torch.int64)]
-    alphas = [torch.empty(0)]
+    none, block_size = torch.empty(0, device=device), at_once(device, BLOCK)
+    pixels, owners, alphas = [none.long()], [none.long()], [none]
     sides = (2 * r).floor().int() + 1  # how many pixel centres a disc can meet along one axis
     for side in sides.unique().tolist():
-        offsets = torch.arange(side, dtype=torch.float32)
-        for block in (sides == side).nonzero()[:, 0].split(max(1, BLOCK // side**2)):
+        offsets = torch.arange(side, dtype=torch.float32, device=device)
+        for block in (sides == side).nonzero()[:, 0].split(max(1, block_size // side**2)):
             centre_u, centre_v, reach = u[block, None], v[block, None], r[block, None]
             column = (centre_u - reach - 0.5).ceil() + offsets  # (n, side)
             row = (centre_v - reach - 0.5).ceil() + offsets
@@ -103,20 +104,22 @@ def representatives(planar: Tensor, spacing: Tensor, camera: Cameras, radius: Ra
     side = torch.exp2(level)
     level, row, column = (x.long() + SHIFT for x in (level, (v / side).floor(), (u / side).floor()))
     found, square = ((level << 42) | (row << 21) | column).unique(return_inverse=True)
-    front = torch.full((len(found),), torch.inf).scatter_reduce_(0, square, z, "amin")
-    first = torch.where(z <= front[square] * (1 + SURFACE), torch.arange(len(z)), len(z))
-    chosen = torch.full((len(found),), len(z)).scatter_reduce_(0, square, first, "amin")
+    front = z.new_full((len(found),), torch.inf).scatter_reduce_(0, square, z, "amin")
+    every = torch.arange(len(z), device=z.device)
+    first = torch.where(z <= front[square] * (1 + SURFACE), every, len(z))
+    chosen = every.new_full((len(found),), len(z)).scatter_reduce_(0, square, first, "amin")
     return index[chosen.sort().values]
 
 
 def nearest_discs(discs: Discs, layers: int) -> Layers:
     """The nearest ``layers`` discs of every pixel: round by round the minimum, and what lies behind it goes on."""
-    size = discs.height * discs.width
+    size, device = discs.height * discs.width, discs.depth.device
     keys = depth_keys(discs.depth, 0).index_select(0, discs.owners)
     pixels, alpha = discs.pixels, discs.alpha
-    found = Layers(torch.full((layers, size), -1), torch.zeros(layers, size), torch.zeros(layers, size))
+    blank = torch.zeros(layers, size, device=device)
+    found = Layers(torch.full((layers, size), -1, device=device), blank, blank.clone())
     for layer in range(layers):
-        best = torch.full((size,), EMPTY).scatter_reduce_(0, pixels, keys, "amin")
+        best = torch.full((size,), EMPTY, device=device).scatter_reduce_(0, pixels, keys, "amin")
         nearest = best.index_select(0, pixels)
         wins = (keys == nearest).nonzero()[:, 0]  # one pair a pixel: keys differ
         here, owner = pixels[wins], keys[wins] & RANKS
@@ -136,10 +139,33 @@ def surface_depth(discs: Discs) -> Tensor:
     """
     size = discs.height * discs.width
     z = discs.depth.index_select(0, discs.owners)
-    front = torch.full((size,), torch.inf).scatter_reduce_(0, discs.pixels, z, "amin")
+    front = z.new_full((size,), torch.inf).scatter_reduce_(0, discs.pixels, z, "amin")
     rise = torch.minimum(SLOPE * discs.spacing, STEP * discs.depth)
     reach = (discs.depth - rise).index_select(0, discs.owners)
     surface = (torch.minimum(reach, z / (1 + SURFACE)) <= front.index_select(0, discs.pixels)).nonzero()[:, 0]
     pixels, weight = discs.pixels.index_select(0, surface), discs.alpha.index_select(0, surface).double()
-    total = torch.bincount(pixels, weight, minlength=size)  # adds in the order of the pairs
-    return (torch.bincount(pixels, weight * z[surface], minlength=size) / total.clamp(min=1e-30)).float()
+    total, far = sums(pixels, torch.stack([weight, weight * z[surface]]), size)
+    return (far / total.clamp(min=1e-30)).float()
+
+
+def sums(pixels: Tensor, values: Tensor, size: int) -> Tensor:
+    """What falls on each pixel, added in the order of the pairs on every device: (K, size).
+
+    On a GPU additions come in any order, and so do the last bits of a sum of floats: there the first pair of every
+    pixel is added, then the second, until there are no more.
+
+    Args:
+        pixels: (E,) int64 below ``size``.
+        values: (K, E) float64.
+    """
+    if pixels.device.type == "cpu":
+        return torch.stack([torch.bincount(pixels, row, minlength=size) for row in values])
+    order = torch.argsort(pixels, stable=True)
+    values, counts = values.index_select(1, order), torch.bincount(pixels, minlength=size)
+    begin, total = counts.cumsum(0) - counts, values.new_zeros(len(values), size)
+    left, done = counts.nonzero()[:, 0], 0
+    while len(left):
+        total[:, left] += values.index_select(1, begin.index_select(0, left) + done)
+        done += 1
+        left = left[(counts.index_select(0, left) > done).nonzero()[:, 0]]
+    return total

@@ -15,6 +15,7 @@ from torch import Tensor
 from .bounds import Nearest, Pairs, may_see, pairs
 from .camera import Cameras, bordered_cells, lenses
 from .laid import Laid, shown
+from .steps import at_once
 from .tiles import TILE
 
 BLOCK = (1 << 17) // TILE  # pairs of a tile and a view that are worked on at once: they stay in the cache
@@ -39,7 +40,7 @@ class Front:
 def front(laid: Laid, cameras: Cameras, tolerance: float = 0.0) -> Front:
     """The points within ``tolerance`` (relative) behind the nearest of their cell, in every view (V,).
 
-    A view touches only tiles that it may see.
+    A view touches only tiles that it may see. What is found lies where the points lie.
 
     Raises:
         ValueError: a grid of more than 2^24 cells.
@@ -50,7 +51,9 @@ def front(laid: Laid, cameras: Cameras, tolerance: float = 0.0) -> Front:
         raise ValueError(f"the grid is {h} x {w}, expected at most {MOST_CELLS} cells; read a smaller one")
     if views * size > torch.iinfo(torch.int32).max:
         raise ValueError(f"{views} views of {h} x {w} are asked for at once, expected at most 2^31 cells; read fewer")
-    device = cameras.c2w.device
+    device = laid.begin.device
+    cameras = cameras.to(device)
+    most = at_once(device, BLOCK * TILE) // TILE
     best = torch.full((views, size), torch.inf, device=device)
     every, held = lenses(cameras), Scratch(device)
     scene = shown(laid, cameras)
@@ -63,7 +66,7 @@ def front(laid: Laid, cameras: Cameras, tolerance: float = 0.0) -> Front:
     for some in _near_to_far(left, best.view(views, h + 2, w + 2)[:, 1:-1, 1:-1], tolerance):
         end = 0
         while end < len(some):
-            begin, end, step = end, end + step, min(2 * step, BLOCK)
+            begin, end, step = end, end + step, min(2 * step, most)
             view, tile = some.view[begin:end], some.block[begin:end]
             points = planar.index_select(1, tile)  # (3, P, TILE)
             work, cells, hit = held.sized(len(view), TILE)
@@ -124,6 +127,7 @@ def visible(laid: Laid, cameras: Cameras, margin: float = 0.0) -> Iterator[tuple
     Args:
         margin: pixels around the image that count as seen.
     """
+    cameras = cameras.to(laid.begin.device)
     scene = shown(laid, cameras, margin)
     for view in range(len(cameras)):
         tiles = may_see(scene.hulls, cameras[view : view + 1], margin)[0].nonzero()[:, 0]
@@ -154,9 +158,9 @@ class Scratch:
 
 
 def set_places(mask: Tensor) -> Tensor:
-    """Where a contiguous mask is True: (H,) int64 flat, ascending. Where few are, eight are asked at once."""
+    """Where a contiguous mask is True: (H,) int64 flat, ascending. On a CPU, where few are, eight are asked at once."""
     flat = mask.view(-1)
-    if len(flat) % WORD or WORD * flat.count_nonzero() > len(flat):
+    if flat.device.type != "cpu" or len(flat) % WORD or WORD * flat.count_nonzero() > len(flat):
         return flat.nonzero()[:, 0]
     words = flat.view(torch.int64).nonzero()[:, 0]
     lanes = flat.view(-1, WORD).index_select(0, words).view(-1).nonzero()[:, 0]

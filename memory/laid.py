@@ -34,7 +34,7 @@ class Laid:
 
 def laid_out(observations: Sequence[Observation]) -> Laid:
     """Observations ready to be looked at."""
-    device = observations[0].points.device if observations else None
+    device = observations[0].points.device if observations else torch.device("cpu")
     sizes = torch.tensor([len(o) for o in observations], dtype=torch.int64, device=device)
     begin = (sizes.cumsum(0) - sizes)[sizes > 0]
     kept = tuple(o for o in observations if len(o))
@@ -48,7 +48,7 @@ def laid_out(observations: Sequence[Observation]) -> Laid:
         torch.cat([nothing, *(t.high for t in tiles)], 1),
         torch.tensor([len(t) for t in tiles], dtype=torch.int64, device=device),
         torch.tensor([t.ahead for t in tiles], dtype=torch.bool, device=device),
-        torch.stack([o.camera.c2w for o in kept], -1) if kept else torch.empty(4, 4, 0, device=device),
+        torch.stack([o.camera.c2w for o in kept], -1).to(device) if kept else torch.empty(4, 4, 0, device=device),
     )
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from .camera import Cameras, project_planar
+from .copies import Shared, located
 from .shapes import sizes
 from .tiles import Tiles, tiles_of
 
@@ -71,8 +72,11 @@ class Observation:
 
     @cached_property
     def tiles(self) -> Tiles:
-        """Runs of points close together and where each lies at most: what a view asks before it touches them."""
-        return tiles_of(self.planar, self.camera)
+        """Runs of points close together and where each lies at most: what a view asks before it touches them.
+
+        Made on the CPU wherever the points lie, so that they are the same everywhere.
+        """
+        return tiles_of(self.planar.cpu(), self.camera.to(torch.device("cpu"))).to(self.points.device)
 
     @cached_property
     def live(self) -> Tensor | None:  # (N,) bool
@@ -109,6 +113,22 @@ class Observation:
         made = replace(self, **stamped)
         if "tiles" in self.__dict__:
             made.__dict__["tiles"] = self.tiles  # the same points
+        return made
+
+    def to(self, device: torch.device | str) -> "Observation":
+        """The same points and their tiles there; itself where they lie there already, the copy that is in use if any.
+
+        The camera stays where it is: it is a handful of numbers, which are read as numbers.
+        """
+        device = located(device)
+        if self.points.device == device:
+            return self
+        return COPIES.copy(self, device, lambda: self._brought(device))
+
+    def _brought(self, device: torch.device) -> "Observation":
+        there: dict[str, Any] = {name: _moved(getattr(self, name), device) for name in PER_POINT}
+        made = replace(self, **there)
+        made.__dict__["tiles"] = self.tiles.to(device)
         return made
 
     def get_ram_usage(self) -> int:
@@ -152,7 +172,7 @@ def by_observation(observations: Sequence[Observation], index: Tensor) -> Iterat
 
 def grouped(labels: Tensor) -> Tensor:
     """The stable order in which small equal numbers (K,) come together: (K,) int64."""
-    if labels.is_cuda or labels.numel() == 0 or labels.max() > torch.iinfo(torch.int16).max:
+    if labels.device.type != "cpu" or labels.numel() == 0 or labels.max() > torch.iinfo(torch.int16).max:
         return torch.argsort(labels, stable=True)
     return torch.from_numpy(labels.to(torch.int16).numpy().argsort(kind="stable"))  # a radix sort: eight times as fast
 
@@ -162,9 +182,18 @@ def joined(observations: Sequence[Observation], name: str, empty: Tensor) -> Ten
     return torch.cat([empty, *(getattr(o, name) for o in observations)])
 
 
+def _moved(values: Tensor, device: torch.device) -> Tensor:
+    """The values there; one that stands for all goes on standing for all."""
+    if values.shape[0] and values.stride(0) == 0:
+        return values[:1].to(device).expand(values.shape)
+    return values.to(device)
+
+
 def _stored(values: Tensor) -> int:
     count = values[:1].numel() if values.shape[0] and values.stride(0) == 0 else values.numel()
     return count * values.element_size()
 
+
+COPIES: Shared[Observation] = Shared()
 
 assert {f.name for f in fields(Observation)} >= set(PER_POINT)

@@ -86,8 +86,7 @@ class Sight:
 
 def outlined(memory: SpatialMemory, voxel: float) -> Outline:
     """The outline of what a memory draws, from nothing."""
-    device = memory.observations[0].points.device if memory.observations else None
-    none = torch.empty(0, dtype=torch.int64, device=device)
+    none = torch.empty(0, dtype=torch.int64, device=memory.device)
     return Outline(voxel, none, none.float()).grown(memory.drawn)
 
 
@@ -118,6 +117,7 @@ def seen(outline: Outline, cameras: Cameras, sights: Sequence[Sight]) -> list[Te
     if not sights:
         return []
     size, counts = cameras.height * cameras.width, [len(s.cell) for s in sights]
+    cameras = cameras.to(outline.keys.device)
     depth = torch.stack([s.depth for s in sights])  # (V, h w)
     place = torch.cat([s.cell + view * size for view, s in enumerate(sights)]).long()  # (E,) into all views
     z, point = torch.cat([s.z for s in sights]), torch.cat([s.point for s in sights])
@@ -270,7 +270,7 @@ def _spacing(observations: Sequence[Observation], index: Tensor, points: Tensor)
     """``Observation.spacing`` of some points (K, 3): those at ``index`` (K,) among all of the observations."""
     ends = torch.tensor([len(o) for o in observations], device=index.device).cumsum(0)
     owner = torch.searchsorted(ends, index, right=True)
-    c2w, K = (torch.stack([getattr(o.camera, name) for o in observations]) for name in ("c2w", "K"))
+    c2w, K = (torch.stack([getattr(o.camera, name) for o in observations]).to(index.device) for name in ("c2w", "K"))
     axis, away = c2w[owner, :3, 2], points - c2w[owner, :3, 3]
     z = away[:, 0] * axis[:, 0] + away[:, 1] * axis[:, 1] + away[:, 2] * axis[:, 2]
     least = torch.tensor([o.voxel for o in observations], device=index.device)

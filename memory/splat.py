@@ -6,10 +6,12 @@ nearest five composited front to back over black (RGB clouds).
 
 The nearest is a minimum: no order of writes enters, so the same points give the same bits in any order and on any
 number of threads. Ties in depth go to the smaller (chunk, frame, cell). A view touches only what it may see.
+
+Everything is computed, and given, where the points of the memory lie (``memory.to(device)``), wherever the cameras do.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -33,6 +35,12 @@ class Readout:
     winner: Tensor  # (V, h, w) int64 index of the point in memory.points, -1 at holes
     offset: Tensor  # (V, 2, h, w) u, v of the winner from the middle of its cell, in cells; 0 at holes and for discs
 
+    def to(self, device: torch.device) -> "Readout":
+        """The same there; itself where it lies there already."""
+        if self.known.device == device:
+            return self
+        return Readout(*(getattr(self, f.name).to(device) for f in fields(self)))
+
 
 def adaptive(factor: float = 1.3, least: float = 0.75, most: float = 1 / 16) -> Radius:
     """Discs as wide as ``factor`` times the spacing of their points, seen from the target: surfaces stay closed.
@@ -53,6 +61,7 @@ def fixed(radius: float = 3.52, short_side: int = 704) -> Radius:
 
 def splat_nearest(memory: SpatialMemory, cameras: Cameras) -> Readout:
     """One point, one cell (floor(u), floor(v)), nearest wins. ``cameras``: (V,) on the grid to read."""
+    cameras = cameras.to(memory.device)
     found = front(memory.laid, cameras)
     return _told(memory, cameras, found, _first(found, cameras, _rank(memory, found.point)))
 
@@ -64,6 +73,7 @@ def splat_centred(memory: SpatialMemory, cameras: Cameras, tolerance: float = SU
     written. Of the points on the frontmost surface the one nearest to the cell's middle is taken, in steps of a tenth
     of a cell; within a step the oldest. So a camera that returns reads what it wrote. ``cameras``: (V,).
     """
+    cameras = cameras.to(memory.device)
     found = front(memory.laid, cameras, tolerance)
     u, v = project_seen(found.place, found.view, cameras)
     key = ((from_middle(u, v) * STEPS).long() << 32) | _rank(memory, found.point)
@@ -122,21 +132,22 @@ def splat_discs(memory: SpatialMemory, cameras: Cameras, radius: Radius = adapti
 
     ``known`` is soft: 1 - the transmittance that is left. Features stay multiplied by it, black behind.
     """
-    h, w = cameras.height, cameras.width
+    views, h, w, device = len(cameras), cameras.height, cameras.width, memory.device
     read = Readout(
-        torch.zeros(len(cameras), memory.channels, h, w),
-        torch.zeros(len(cameras), h, w),
-        torch.zeros(len(cameras), h, w),
-        torch.full((len(cameras), h, w), -1),
-        torch.zeros(len(cameras), 2, h, w),
+        torch.zeros(views, memory.channels, h, w, device=device),
+        torch.zeros(views, h, w, device=device),
+        torch.zeros(views, h, w, device=device),
+        torch.full((views, h, w), -1, device=device),
+        torch.zeros(views, 2, h, w, device=device),
     )
-    said = memory.gather(torch.arange(sum(len(o) for o in memory.drawn)))  # asked for five times a pixel
+    every = torch.arange(sum(len(o) for o in memory.drawn), device=device)
+    said = memory.gather(every)  # asked for five times a pixel
     for view, (planar, spacing, index) in enumerate(_visible(memory, cameras, radius)):
         layers = nearest_discs(discs_of(planar, spacing, cameras[view], radius), NEAREST)
         drawn = layers.winner >= 0
-        features = torch.zeros(*layers.winner.shape, memory.channels)
+        features = torch.zeros(*layers.winner.shape, memory.channels, device=device)
         features[drawn] = said[index[layers.winner[drawn]]]
-        clear = torch.ones(h * w)
+        clear = torch.ones(h * w, device=device)
         for layer, alpha in enumerate(layers.alpha):
             here = drawn[layer].nonzero()[:, 0]
             share = clear[here] * alpha[here]
@@ -160,7 +171,7 @@ def render_depth(memory: SpatialMemory, cameras: Cameras) -> tuple[Tensor, Tenso
     Returns:
         depth (V, H, W), 0 where unknown, and known (V, H, W) bool.
     """
-    depth = torch.zeros(len(cameras), cameras.height, cameras.width)
+    depth = torch.zeros(len(cameras), cameras.height, cameras.width, device=memory.device)
     for view, (planar, spacing, _) in enumerate(_visible(memory, cameras, FOOTPRINT)):
         picked = representatives(planar, spacing, cameras[view], FOOTPRINT)
         discs = discs_of(planar[:, picked], spacing[picked], cameras[view], FOOTPRINT)
@@ -170,7 +181,7 @@ def render_depth(memory: SpatialMemory, cameras: Cameras) -> tuple[Tensor, Tenso
 
 def _visible(memory: SpatialMemory, cameras: Cameras, radius: Radius) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """For each view the points whose discs it may see, eldest first: planar (3, n), spacing (n,), index (n,)."""
-    widest = radius(torch.tensor([torch.inf]), min(cameras.height, cameras.width)).item()
+    widest = radius(cameras.K.new_full((1,), torch.inf), min(cameras.height, cameras.width)).item()
     margin = widest if widest < torch.inf else float(max(cameras.height, cameras.width))
     spacing = memory.spacing
     for planar, index in visible(memory.laid, cameras, margin):

@@ -34,6 +34,11 @@ class Tiles:
     def __len__(self) -> int:
         return self.low.shape[1]
 
+    def to(self, device: torch.device) -> "Tiles":
+        """The same tiles, for points that lie there."""
+        order, low, high, hull = (t.to(device) for t in (self.order, self.low, self.high, self.hull))
+        return Tiles(order, low, high, self.ahead, hull)
+
     def get_ram_usage(self) -> int:
         return sum(t.numel() * t.element_size() for t in (self.order, self.low, self.high, self.hull))
 

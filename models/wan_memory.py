@@ -1,4 +1,4 @@
-"""How much memory the networks need beside their weights, from their shapes: what a preflight says, and the host is told.
+"""How much memory the networks need beside their weights, told from their shapes: for the preflight and for the host.
 
 The numbers of bytes a value are fitted to peaks that ``benchmarks/wan_full.py`` measured on a GPU (docs/results.md).
 """
@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 STREAM = 2  # bytes of a value in the residual stream and in a hint: bfloat16
-WIDE = 26  # bytes a channel and token at the widest place of a block: feed-forward, norms in float32
-PIXELS = 14  # bytes a channel and pixel of the decoder's widest level, for the four frames of a latent
+WIDE = 34  # bytes a channel and token at the widest place of a block: feed-forward, norms in float32
+PIXELS = 46  # bytes a channel and pixel of the decoder's widest level, for the four frames of a latent, caches counted
 
 
 def transformer_activation(config: Mapping[str, Any], references: int, frames: int, h: int, w: int) -> int:

@@ -115,7 +115,8 @@ def velocity(world: WorldModel, conditioning: Conditioning, chunk: int = 0) -> C
             f"encoder that {world.name} was trained with (UMT5 for Wan, CLIPLoader type 'wan')"
         )
     context = context[None].to(network.device)
-    shown = Evidence(c.shown.readout[:, :window], c.shown.known[:window], c.shown.offset[:, :window])
+    evidence = (c.shown.readout[:, :window], c.shown.known[:window], c.shown.offset[:, :window])
+    shown = Evidence(*(part.to(network.device) for part in evidence))
 
     def call(x: Tensor, sigma: float, timestep: float) -> Tensor:
         if x.shape[1] != window:

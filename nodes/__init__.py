@@ -13,7 +13,9 @@ def build_extension():
     from .memory import InitMemory, UpdateMemory
     from .memory_info import MemoryInfo
     from .model import LoadWorldModel
+    from .native import ApplySpatialControl
     from .path import CameraPath, ExportCameraPath, ImportCameraPath
+    from .preflight import Preflight
     from .preview import PreviewMemory
     from .report import ClosedLoopReport
     from .rollout import Rollout
@@ -53,6 +55,8 @@ def build_extension():
         PathToText,
         PathFromText,
         ChunkPrompt,
+        ApplySpatialControl,
+        Preflight,
     ]
 
     class SpatialMemoryExtension(ComfyExtension):

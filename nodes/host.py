@@ -260,8 +260,9 @@ class Owner:
             needed = self.patcher.model_size() + activation_bytes
             if needed > total:
                 raise RuntimeError(
-                    f"{self.patcher.model.name} needs {needed / 2**30:.1f} GiB, the device has {total / 2**30:.1f} GiB; "
-                    "make smaller pictures, or use ApplySpatialControl, which loads a model in parts"
+                    f"{self.patcher.model.name} needs {needed / 2**30:.1f} GiB, the device has "
+                    f"{total / 2**30:.1f} GiB; make smaller pictures, or use ApplySpatialControl, which loads a model "
+                    "in parts"
                 )
         # not by comfy.ops: such a network is loaded whole or not at all
         comfy.model_management.load_models_gpu([self.patcher], memory_required=activation_bytes, force_full_load=True)
@@ -271,10 +272,28 @@ def _holder(network, name: str):
     """A module that the host's manager can write its own attributes to; a diffusers model has ``device`` of its own."""
     from torch import nn
 
-    holder = nn.Module()
+    class SpatialHolder(nn.Module):  # the host's log says what it loads by this name
+        def get_dtype(self):
+            return next(self.parameters()).dtype
+
+    holder = SpatialHolder()
     holder.inner, holder.name, holder.device = network, name, None
-    holder.get_dtype = lambda: next(network.parameters()).dtype
     return holder
+
+
+def device_bytes() -> int | None:
+    """Bytes of memory of the device that computes; None where that is the CPU, or the host does not say."""
+    management = comfy.model_management
+    device = management.get_torch_device()
+    if device.type == "cpu" or not hasattr(management, "get_total_memory"):
+        return None
+    return int(management.get_total_memory(device))
+
+
+def free_disk() -> int | None:
+    """Bytes that are free where nodes write; None if the folder is not there yet."""
+    folder = Path(folder_paths.get_output_directory())
+    return shutil.disk_usage(folder).free if folder.is_dir() else None
 
 
 def free_ram() -> int | None:

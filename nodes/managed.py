@@ -1,4 +1,4 @@
-"""Networks whose memory the host manages: one owner each, brought to the device before they compute, evictable after."""
+"""Networks whose memory the host manages: one owner each, on the device when they compute, evictable after."""
 
 from collections.abc import Iterable, Iterator
 
@@ -40,9 +40,7 @@ class ManagedBackbone:
     ) -> Tensor:
         """See ``models.backbone.Backbone``."""
         frames, h, w = hidden_states.shape[2:]
-        self.owner.load(
-            transformer_activation(self.network.config, num_references, frames - num_references, h, w)
-        )
+        self.owner.load(transformer_activation(self.network.config, num_references, frames - num_references, h, w))
         given = (hidden_states, timestep, encoder_hidden_states, control_hidden_states, num_references)
         if self.adapter is None:
             return self.network(*given)
@@ -75,8 +73,7 @@ class ManagedCodec:
 
     def encode_stream(self, clips: Iterable[Tensor]) -> Iterator[Tensor]:
         """See ``models.codec.Codec``."""
-        for piece in self.codec.encode_stream(self._before_each(clips)):
-            yield piece
+        yield from self.codec.encode_stream(self._before_each(clips))
 
     def decode_stream(self, latents: Tensor, on_latent: OnLatent | None = None) -> Iterator[Tensor]:
         """See ``models.codec.Codec``."""

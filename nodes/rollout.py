@@ -172,7 +172,7 @@ class Rollout(io.ComfyNode):
                     optional=True,
                 ),
                 raw(io.Conditioning, "positive", "Instead of clip: one encoded prompt for all chunks.", optional=True),
-                raw(io.Conditioning, "negative", "What guidance moves away from, the same in all chunks.", optional=True),
+                raw(io.Conditioning, "negative", "What guidance moves away from, in all chunks.", optional=True),
             ],
             outputs=[
                 result(State, "state", "The state after the last chunk."),

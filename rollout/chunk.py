@@ -48,6 +48,7 @@ __all__ = [
     "warp",
 ]
 
+
 @dataclass(frozen=True, eq=False)
 class Text:
     """A chunk's prompt, encoded. L tokens of D channels each; None = no text at all."""
@@ -124,8 +125,9 @@ def denoise(
         velocity(world, world.unconditional(conditioning), state.chunk),
         sampling.guidance_scale,
     )
-    start_noise = noise((clean.shape[0], count, *clean.shape[2:]), state.seed, state.chunk)
-    latents = sample(flow, start_noise, sampling, clean, on_step=on_step)
+    beside = world.backbone(state.chunk).device  # no step waits for a copy
+    start_noise = noise((clean.shape[0], count, *clean.shape[2:]), state.seed, state.chunk).to(beside)
+    latents = sample(flow, start_noise, sampling, clean.to(beside), on_step=on_step).to(clean.device)
     target, seen = check_target(world.name, state), shown.known[p:count]
     seconds = {"warp": shown.seconds, "denoise": time.perf_counter() - begun}
     if isinstance(references, TimedReferences):
@@ -179,7 +181,7 @@ def decode_fresh(world: WorldModel, state: RolloutState) -> Tensor:
         raise ValueError("the state has no new latents; DenoiseChunk comes first")
     count = state.fresh.shape[1] + (target.start == 0)
     frames = decode_tail(world.codec, torch.cat([state.latents, state.fresh], dim=1), count)
-    return ((frames + 1) / 2).clamp(0, 1)
+    return torch.add(frames, 1).div_(2).clamp_(0, 1)
 
 
 def denoise_chunk(

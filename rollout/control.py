@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..memory.camera import Cameras, concatenate
+from ..memory.cloud import SpatialMemory
 from ..memory.grid import LatentGrid
 from ..memory.splat import Readout, splat_centred, splat_discs
 from ..models.codec import Codec
@@ -107,8 +108,18 @@ def preceding_latents(world: WorldModel, state: RolloutState) -> range:
     return range(max(0, count - 1 - wanted), count - 1)
 
 
+def reading_device(world: WorldModel, memory: SpatialMemory) -> torch.device:
+    """Where a memory is read: colours beside the network, where that is on a GPU; all else where the memory lies.
+
+    Rendering every pixel of every frame takes a CPU a minute and a GPU a second or two. A latent memory is read on
+    some thousand cells, which takes milliseconds anywhere: bringing it over would cost more.
+    """
+    beside = world.transformer.device
+    return beside if memory.kind == "rgb" and beside.type == "cuda" else memory.device
+
+
 def warp(world: WorldModel, state: RolloutState) -> Warp:
-    """Read the state's memory at the window's cameras.
+    """Read the state's memory at the window's cameras. What is read lies where the cameras lie.
 
     Raises:
         ValueError: there is no memory, no target, or the memory holds latents of another codec.
@@ -133,17 +144,18 @@ def warp(world: WorldModel, state: RolloutState) -> Warp:
         offset = readout.offset.transpose(0, 1).contiguous()
         code = code_of(world, pixel_coverage(grid, readout.known))
         return Warp(control, readout.known, offset, readout, code=code, seconds=time.perf_counter() - begun)
-    readout = splat_discs(memory, frames)
+    home, memory = frames.c2w.device, memory.to(reading_device(world, memory))
+    readout = splat_discs(memory, frames).to(home)
     control, known = rendered_control(world.codec, readout)
     coverage = readout.known
     if len(behind):
         first = preceding_latents(world, state).start
         past = state.cameras[grid.frame_of(first) : grid.frame_of(first + len(behind) - 1) + 1]
-        more, more_known = rendered_control(world.codec, splat_discs(memory, past))
+        more, more_known = rendered_control(world.codec, splat_discs(memory, past).to(home))
         behind_window = torch.cat([known[:1], more_known])  # as latents that follow another: s frames each
         coverage = torch.cat([coverage, pixel_coverage(grid, behind_window)[1:]])
         control, known = torch.cat([control, more], dim=1), torch.cat([known, more_known])
-    offset = torch.zeros(2, *known.shape)
+    offset = known.new_zeros(2, *known.shape)
     code = code_of(world, coverage)
     return Warp(control, known, offset, readout, readout.features, code, time.perf_counter() - begun)
 

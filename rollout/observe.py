@@ -54,8 +54,12 @@ def chunk_geometry(
     images: Tensor,  # (T, 3, H, W) in [0, 1], the chunk's new frames
     dynamic: Tensor | None = None,  # (T, H, W), (V, H, W) or (1, H, W), 1 = moves
     sky: Tensor | None = None,  # the same, 1 = sky; what the provider says where a mask is None
+    device: torch.device | None = None,
 ) -> ChunkGeometry:
     """Geometry at the frames of the new latents, aligned to the depth that the memory itself renders.
+
+    ``device`` says where depths are rendered and compared (where the memory lies, if None): at 704 x 1280 pixels that
+    takes a CPU seconds. The provider is given, and the result lies, where the images lie.
 
     Metric depth over a metric memory is taken as it is. Where a view cannot be fitted, see ``fallback``.
 
@@ -68,23 +72,26 @@ def chunk_geometry(
     pictures = pick_fresh(state, images)
     views, height, width = sizes("V 3 H W", images=pictures)
     cameras = _denoised(state)[0].cameras[_local(state)]
-    rendered, seen = render_depth(state.memory, cameras)
+    home, memory = pictures.device, state.memory if device is None else state.memory.to(device)
+    rendered, seen = render_depth(memory, cameras)
     moves = None if dynamic is None else _per_view(state, dynamic, "dynamic", views, height, width)
     skies = None if sky is None else _per_view(state, sky, "sky", views, height, width)
-    found = provider.estimate(pictures, cameras, rendered, seen, state.memory.scene_unit)
+    found = provider.estimate(pictures, cameras, rendered.to(home), seen.to(home), state.memory.scene_unit)
     keep = may_be_remembered(found, moves, skies)
+    there = cameras.to(memory.device)
+    depth_there, keep_there, sure = (t.to(memory.device) for t in (found.depth, keep, found.confidence))
     depths: list[Tensor] = []
     rows: list[dict] = []
     for v in range(views):
-        view = (found.depth[v], rendered[v], seen[v] & keep[v], found.confidence[v], cameras[v])
+        view = (depth_there[v], rendered[v], seen[v] & keep_there[v], sure[v], there[v])
         if found.metric and state.memory.metric:  # a fit could only add its own error, chunk by chunk
-            depth, row = found.depth[v], compared(*view, METRIC)
+            depth, row = depth_there[v], compared(*view, METRIC)
         else:
             depth, row = aligned(*view, fallback(state, provider, found, rows))
         depths.append(depth)
         rows.append(row)
     return ChunkGeometry(
-        torch.stack(depths),
+        torch.stack(depths).to(home),
         found.confidence,
         keep,
         cameras,

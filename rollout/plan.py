@@ -1,8 +1,9 @@
 """Which frames each chunk makes. Integers only; the path is covered exactly, every frame once.
 
 Two schemes. ``plan_overlap`` (Spatia): a later window shows the last ``history_frames`` frames again; windows of 33
-with 9 of history make 33 frames, then 24 a chunk, and Spatia's 121 and 81 with 9 make 121, then 72. ``plan_repeat`` (Mirage): a later window repeats one frame: 33,
-then 32. The last chunk may be shorter, so that any path of 1 + 4 n frames is covered.
+with 9 of history make 33 frames, then 24 a chunk; Spatia's 121 and 81 with 9 make 121, then 72. ``plan_repeat``
+(Mirage): a later window repeats one frame: 33, then 32. The last chunk may be shorter, so that any path of 1 + 4 n
+frames is covered.
 """
 
 from dataclasses import dataclass

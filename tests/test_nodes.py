@@ -29,7 +29,8 @@ OURS = {name: node for name, node in NODES.items() if name.startswith(PREFIX)}
 PERMANENT = """LoadWorldModel EncodeStartFrame EstimateGeometry SegmentDynamics InitMemory CameraPath ImportCameraPath
 ExportCameraPath RetrieveReferences WarpMemory DenoiseChunk UpdateMemory DecodeVideo ClosedLoopReport ChunkLoopStart
 ChunkLoopEnd Rollout SaveWorld LoadWorld EditMemory RevertMemory MergeMemory MemoryInfo PreviewMemory PathFromLoad3D
-PathToLoad3D PathToWanCamera PathToText PathFromText ChunkPrompt""".split()
+PathToLoad3D PathToWanCamera PathToText PathFromText ChunkPrompt Preflight
+ApplySpatialControl""".split()
 
 
 # ---------------------------------------------------------------------------------------------------------- schemas

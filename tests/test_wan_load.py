@@ -162,3 +162,44 @@ def test_a_diffusers_folder_with_a_branch_in_wans_names(spatia, folder):
     again = load_wan(tiny.replaced(spatia, base=base / "transformer", vae=base / "vae"), "spatia", torch.float32)
     assert dict(again.transformer.config) == config
     assert torch.equal(output(again.transformer), output(world.transformer))
+
+
+MEASURE = """
+import json, resource, sys, threading, time
+from pathlib import Path
+import psutil, torch
+sys.path[:0] = [sys.argv[2]]
+import conftest  # the pack's import name
+from spatial_memory.models.wan_load import WanFiles, load_wan
+import spatial_memory.models.transformer, diffusers.models.autoencoders.autoencoder_kl_wan
+from accelerate import init_empty_weights
+folder, me, most = Path(sys.argv[1]), psutil.Process(), [0]
+files = WanFiles(folder / "base.safetensors", folder / "vae.safetensors", folder / "branch.safetensors")
+before, done = me.memory_info().rss, threading.Event()
+def watch():
+    while not done.is_set():
+        most[0] = max(most[0], me.memory_info().rss)
+        time.sleep(0.005)
+thread = threading.Thread(target=watch); thread.start()
+world = load_wan(files, "spatia")
+total = sum(float(p.sum()) for p in world.transformer.parameters())  # every page is touched, none copied
+done.set(); thread.join()
+print(json.dumps({"over": most[0] - before, "total": total}))
+"""
+
+
+def test_loading_takes_little_more_memory_than_the_weights(tmp_path):
+    """Half a gigabyte of bfloat16: at most 1.05 times that and 100 MB while it loads (a copy would take twice)."""
+    import subprocess
+    import sys
+    from pathlib import Path
+
+    pytest.importorskip("psutil")
+    files = tiny.write(tmp_path, branch_blocks=2, branch_channels=96, heads=12, feed=8960, dtype=torch.bfloat16)
+    size = sum(path.stat().st_size for path in (files.base, files.vae, files.branch))
+    assert size > 3e8
+    command = [sys.executable, "-c", MEASURE, str(tmp_path), str(Path(__file__).parent)]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    over = json.loads(ran.stdout)["over"]
+    assert over < 1.05 * size + 1e8, (over, size)

@@ -43,7 +43,9 @@ def released_name(name: str) -> str:
     return name.replace(".proj_out.", ".after_proj.") if name.startswith("vace_blocks.") else name
 
 
-def random_transformer(branch_blocks: int, branch_channels: int, heads: int = 1, seed: int = 0) -> SpatialTransformer:
+def random_transformer(
+    branch_blocks: int, branch_channels: int, heads: int = 1, feed: int = 192, seed: int = 0
+) -> SpatialTransformer:
     """Four layers of width 128 heads, lively random weights."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -51,7 +53,7 @@ def random_transformer(branch_blocks: int, branch_channels: int, heads: int = 1,
             num_attention_heads=heads,
             text_dim=TEXT,
             freq_dim=32,
-            ffn_dim=192,
+            ffn_dim=feed,
             num_layers=LAYERS,
             vace_layers=list(range(0, LAYERS, LAYERS // branch_blocks)),
             vace_in_channels=branch_channels,
@@ -70,13 +72,19 @@ def random_vae(seed: int = 0) -> AutoencoderKLWan:
 
 
 def write(
-    folder: Path, branch_blocks: int = 2, branch_channels: int = 96, lora: bool = False, heads: int = 1
+    folder: Path,
+    branch_blocks: int = 2,
+    branch_channels: int = 96,
+    lora: bool = False,
+    heads: int = 1,
+    feed: int = 192,
+    dtype: torch.dtype = torch.float32,
 ) -> WanFiles:
-    """All files of a world, in float32."""
+    """All files of a world."""
     folder.mkdir(parents=True, exist_ok=True)
     state = {
-        released_name(name): tensor.contiguous()
-        for name, tensor in random_transformer(branch_blocks, branch_channels, heads).state_dict().items()
+        released_name(name): tensor.to(dtype).contiguous()
+        for name, tensor in random_transformer(branch_blocks, branch_channels, heads, feed).state_dict().items()
     }
     branch = {name: tensor for name, tensor in state.items() if name.startswith("vace_")}
     save_file({name: t for name, t in state.items() if name not in branch}, folder / "base.safetensors")

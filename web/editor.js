@@ -4,6 +4,7 @@
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
 import { openText, toCompact } from "./core/path_text.js";
+import { importFresh } from "./fresh.js";
 import { readScene } from "./view/scene.js";
 import { loadTexts, t } from "./view/texts.js";
 import { nodeView } from "./view/node_view.js";
@@ -56,7 +57,7 @@ function pathWidget(node, name, data) {
   let [scene, sceneKey, shown, signature] = [null, null, null, ""];
   let answer = { question: null, path: null, problem: null }; // what the server says the widgets mean
   const editor = { node, open, setScene };
-  const dialog = () => import(new URL("./dialog/dialog.mjs", import.meta.url));
+  const dialog = () => importFresh(new URL("./dialog/dialog.mjs", import.meta.url));
   view.element.querySelector(".spm-open").addEventListener("pointerenter", dialog, { once: true });
 
   const widget = node.addDOMWidget(name, "spatial_memory_path", view.element, {

@@ -1,28 +1,21 @@
 """A real ComfyUI with a real Chromium on it: each checkout with its frontend, a new one in Nodes 2.0 as well."""
 
-import importlib.util
 import json
 import os
 import shutil
-import subprocess
 import sys
-import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import comfyui
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 import editor  # noqa: E402
 
-ROOT = Path(__file__).parents[2]
 FLAGS = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]
 SIZE = {"width": 1440, "height": 860}
-
-_spec = importlib.util.spec_from_file_location("spatial_memory_host", ROOT / "tests/host/conftest.py")
-host = importlib.util.module_from_spec(_spec)
-sys.modules[_spec.name] = host
-_spec.loader.exec_module(host)
 
 
 @dataclass(frozen=True)
@@ -43,7 +36,7 @@ def places() -> list[Place]:
     SPATIAL_MEMORY_FRONTENDS names a folder with unpacked wheels: <version>/comfyui_frontend_package/static.
     """
     found = []
-    for checkout in host.checkouts():
+    for checkout in comfyui.checkouts():
         wanted = next(
             line.strip().rsplit("==")[-1]
             for line in (checkout / "requirements.txt").read_text().splitlines()
@@ -77,36 +70,13 @@ def browser():
 
 
 def start(place: Place, base: Path):
-    """A server for the place; the caller ends its process."""
-    for name in ("custom_nodes", "input", "output", "models", "user", "temp"):
-        (base / name).mkdir(parents=True, exist_ok=True)
-    (base / "custom_nodes" / host.PACK).symlink_to(ROOT, target_is_directory=True)
+    """A server for the place, with settings that keep its page quiet; the caller ends it."""
     settings = base / "user" / "default" / "comfy.settings.json"
-    settings.parent.mkdir()
+    settings.parent.mkdir(parents=True)
     shown = {"Comfy.TutorialCompleted": True, "Comfy.VueNodes.Enabled": place.nodes2, "Comfy.Minimap.Visible": False}
     settings.write_text(json.dumps(shown), encoding="utf-8")
-    port, log = host.free_port(), base / "server.log"
-    command = [sys.executable, "main.py", "--cpu", "--port", str(port), "--base-directory", str(base)]
-    command += ["--disable-api-nodes", "--database-url", "sqlite:///:memory:", "--disable-auto-launch"]
-    command += ["--front-end-root", str(place.frontend)] if place.frontend else []
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    with log.open("wb") as sink:
-        process = subprocess.Popen(command, cwd=place.checkout, stdout=sink, stderr=sink, env=environment)
-    server = host.Server(place.checkout, base, port, process, log)
-    deadline = time.monotonic() + host.BOOT_SECONDS
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            said = log.read_text(errors="replace")
-            if "ModuleNotFoundError" in said.splitlines()[-1]:
-                pytest.skip(f"{place.checkout} does not start here ({said.splitlines()[-1]})")
-            pytest.fail(f"{place.checkout} ended while starting:\n{said[-4000:]}")
-        try:
-            server.get("/system_stats")
-            return server
-        except OSError:
-            time.sleep(0.25)
-    process.kill()
-    pytest.fail(f"{place.checkout} did not answer:\n{log.read_text(errors='replace')[-4000:]}")
+    frontend = ["--front-end-root", str(place.frontend)] if place.frontend else []
+    return comfyui.start_server(place.checkout, base, *frontend)
 
 
 @pytest.fixture(scope="session", params=places() or [None], ids=str)
@@ -117,24 +87,24 @@ def server(request, tmp_path_factory):
     running = start(request.param, tmp_path_factory.mktemp(str(request.param)))
     running.place = request.param
     yield running
-    running.process.terminate()
-    try:
-        running.process.wait(20)
-    except subprocess.TimeoutExpired:
-        running.process.kill()
-        running.process.wait(20)
+    comfyui.end(running)
 
 
-@pytest.fixture
-def newest(server):
-    """Skips a test on all places but the last, unless SPATIAL_MEMORY_BROWSER=all: a page takes half a minute."""
+def of_the_newest(server) -> None:
+    """Skip on all places but the last, unless SPATIAL_MEMORY_BROWSER=all: a page takes half a minute."""
     if os.environ.get("SPATIAL_MEMORY_BROWSER") != "all" and server.place != places()[-1]:
         pytest.skip("asked of the newest ComfyUI alone; make browser asks it of all")
 
 
 @pytest.fixture
-def page(server, browser):
-    """A fresh page on the server; what its console says about us is kept in ``page.said``."""
+def newest(server):
+    """The test is asked of the newest place alone."""
+    of_the_newest(server)
+
+
+@contextmanager
+def visited(server, browser):
+    """A fresh page; what its console says is kept in ``page.said``, what it asks for in ``page.asked``."""
     context = browser.new_context(viewport=SIZE, locale="en-US")
     opened = context.new_page()
     opened.set_default_timeout(30_000)
@@ -145,3 +115,19 @@ def page(server, browser):
     editor.visit(opened, server)
     yield opened
     context.close()
+
+
+@pytest.fixture
+def page(server, browser):
+    """A page for one test."""
+    with visited(server, browser) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def desk(server, browser):
+    """A page on the newest place that the tests of a file share; each begins with ``editor.begin``."""
+    of_the_newest(server)
+    with visited(server, browser) as opened:
+        editor.load(opened)
+        yield opened

@@ -1,7 +1,12 @@
 """What the browser tests do on a page: load a workflow, run a part of it, open the editor, ask what it shows."""
 
+import io
 import json
 from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from spatial_memory.memory.path import CameraPath
 
 ROOT = Path(__file__).parents[2]
 NODE = 7  # Camera Path in closed_loop.json
@@ -21,6 +26,17 @@ RUN = """async (id) => {
   kept.shown = {class_type: "PreviewImage", inputs: {images: [String(id), 1]}};
   await (app.api ?? window.comfyAPI.api.api).queuePrompt(0, {output: kept, workflow});
 }"""
+BEGIN = """([id, text, facts, told]) => {
+  document.querySelector(".spm-dialog")?.editor.close();
+  const node = app.graph.getNodeById(id);
+  const widget = (name) => node.widgets.find((one) => one.name === name);
+  for (const [name, value] of Object.entries(facts)) widget(name).value = value;
+  widget("keyframes").value = text;
+  node.properties.spatial_scene = told ?? undefined;
+}"""
+MODULES = """const [{ project }, { handlesOf }, { centreOf }, { gizmoAt }] = await Promise.all(
+  ["core/frusta.js", "core/handles.mjs", "core/move.mjs", "dialog/gizmo.mjs"].map((file) =>
+    import(`/extensions/ComfyUI-SpatialMemory/${file}`)));"""
 EDITOR = "document.querySelector('.spm-dialog').editor"
 
 
@@ -88,6 +104,48 @@ def open_editor(page) -> None:
     page.wait_for_timeout(500)
 
 
+def begin(page, path: CameraPath, told: dict | None = None) -> None:
+    """A fresh dialog over this path and the scene that a node was told of; what a test before left is thrown away."""
+    page.mouse.up()
+    page.said.clear()
+    facts = {"num_frames": path.num_frames, "fps": path.fps, "loop": path.loop}
+    page.evaluate(BEGIN, [NODE, path.to_compact(), facts, told])
+    open_editor(page)
+    if told:
+        page.wait_for_function(f"() => {EDITOR}.session.scene?.count === {told['points']}")
+
+
+def held(page) -> CameraPath | None:
+    """The path in the widget; it is the prompt's, the saved workflow's, and what the editor shows."""
+    text = text_of(page)
+    assert prompt_of(page)["keyframes"] == text
+    if page.locator(".spm-dialog").count() and text:
+        assert json.loads(shown(page)) == json.loads(text)
+    return CameraPath.from_json(text) if text else None
+
+
+def complaints(page) -> list[str]:
+    """Errors that come from our files."""
+    return [said for said in page.said if "SpatialMemory" in said and ("rror" in said)]
+
+
+def pixels(page) -> np.ndarray:
+    """The view as it is on the screen, (H, W, 3) of 0 to 255."""
+    shot = page.screenshot(clip=page.locator("canvas.lines").bounding_box())
+    with Image.open(io.BytesIO(shot)) as image:
+        return np.asarray(image.convert("RGB")).astype(int)
+
+
+def field(page, name: str):
+    """A number of the panels, by its whole name."""
+    return page.locator(".spm-dialog aside").get_by_label(name, exact=True)
+
+
+def type_into(page, name: str, value) -> None:
+    field(page, name).fill(str(value))
+    field(page, name).press("Enter")
+
+
 def shown(page) -> str:
     """The path that the editor shows, as the text that it would write."""
     return page.evaluate(
@@ -126,6 +184,47 @@ def frame_on_screen(page, frame: float) -> tuple[float, float]:
     )
     box = page.locator("canvas.lines").bounding_box()
     return box["x"] + x, box["y"] + y
+
+
+def handle_on_screen(page, index: int, side: str) -> tuple[float, float]:
+    """Where an end ("into" or "out") of a key's tangent is, in pixels of the page."""
+    x, y, _ = page.evaluate(
+        f"""async ([index, side]) => {{
+          {MODULES}
+          const {{ session, stage }} = {EDITOR};
+          return project(stage.view(), handlesOf(session.path, index)[side]);
+        }}""",
+        [index, side],
+    )
+    box = page.locator("canvas.lines").bounding_box()
+    return box["x"] + x, box["y"] + y
+
+
+def gizmo_on_screen(page, part: str) -> tuple[tuple[float, float], tuple[float, float]]:
+    """The gizmo's centre, and a pixel at which a part of it is gripped and nothing else, in pixels of the page."""
+    cx, cy, x, y = page.evaluate(
+        f"""async (part) => {{
+          {MODULES}
+          const {{ session, stage }} = {EDITOR};
+          const [view, chosen] = [stage.view(), [...session.chosen]];
+          const centre = centreOf(session.path, chosen);
+          const [cx, cy] = project(view, centre);
+          const ends = chosen.length > 1 ? [] : Object.values(handlesOf(session.path, chosen[0])).filter(Boolean);
+          const others = ends.map((point) => project(view, point));
+          const is = (x, y) => gizmoAt(view, centre, session.tool, x, y) === part;
+          for (let r = 90; r > 25; r -= 2) {{
+            for (let angle = 0; angle < 6.28; angle += 0.05) {{
+              const [x, y] = [cx + r * Math.cos(angle), cy + r * Math.sin(angle)];
+              const sure = [[0, 0], [3, 0], [-3, 0], [0, 3], [0, -3]].every(([dx, dy]) => is(x + dx, y + dy));
+              if (sure && others.every(([a, b]) => Math.hypot(a - x, b - y) > 14)) return [cx, cy, x, y];
+            }}
+          }}
+          throw new Error(`the gizmo has no free ${{part}}`);
+        }}""",
+        part,
+    )
+    box = page.locator("canvas.lines").bounding_box()
+    return (box["x"] + cx, box["y"] + cy), (box["x"] + x, box["y"] + y)
 
 
 def drag(page, start: tuple[float, float], by: tuple[float, float], steps: int = 6) -> None:

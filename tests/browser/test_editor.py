@@ -30,20 +30,6 @@ def picture(page, server, name):
             shutil.copy(IMAGES / f"editor_{name}.jpg", ed.ROOT / "web/docs")
 
 
-def held(page):
-    """The path in the widget; it is the prompt's, the saved workflow's, and what the editor shows."""
-    text = ed.text_of(page)
-    assert ed.prompt_of(page)["keyframes"] == text
-    if page.locator(".spm-dialog").count() and text:
-        assert json.loads(ed.shown(page)) == json.loads(text)
-    return CameraPath.from_json(text) if text else None
-
-
-def complaints(page):
-    """Errors that come from our files."""
-    return [said for said in page.said if "SpatialMemory" in said and ("rror" in said)]
-
-
 def test_a_path_is_made_by_mouse_and_keyboard_and_found_after_a_reload(page, server):
     ed.load(page)
     told = ed.make_memory(page)
@@ -53,34 +39,34 @@ def test_a_path_is_made_by_mouse_and_keyboard_and_found_after_a_reload(page, ser
     ed.open_editor(page)
     page.wait_for_function(f"() => {ed.EDITOR}.session.scene?.count === {told['points']}")
     page.wait_for_timeout(800)
-    assert held(page) is None, "opening changes nothing"
+    assert ed.held(page) is None, "opening changes nothing"
     preset = CameraPath.from_json(ed.shown(page))
     picture(page, server, "opened")
 
     ed.drag(page, ed.key_on_screen(page, 2), (40, -50))
-    dragged = held(page)
+    dragged = ed.held(page)
     assert dragged.num_frames == preset.num_frames and len(dragged.keyframes) == len(preset.keyframes)
     moved = [i for i, (a, b) in enumerate(zip(preset.keyframes, dragged.keyframes)) if a.position != b.position]
     assert moved == [2]
 
     page.mouse.dblclick(*ed.frame_on_screen(page, 10))
-    inserted = held(page)
+    inserted = ed.held(page)
     assert len(inserted.keyframes) == len(dragged.keyframes) + 1
     assert abs(inserted.keyframes[1].frame - 10) < 2.5
     page.wait_for_timeout(700)
     picture(page, server, "key")
 
     page.keyboard.press("Delete")
-    assert len(held(page).keyframes) == len(dragged.keyframes)
+    assert len(ed.held(page).keyframes) == len(dragged.keyframes)
     page.keyboard.press("Control+a")
     page.keyboard.press("Shift+ArrowRight")
-    lifted = held(page)
+    lifted = ed.held(page)
     assert lifted.keyframes[0].position[0] == pytest.approx(0.01, abs=2e-6)
     page.keyboard.press("Control+z")
     page.keyboard.press("l")
-    assert not held(page).loop
+    assert not ed.held(page).loop
     page.keyboard.press("l")
-    closed = held(page)
+    closed = ed.held(page)
     assert closed.loop and ed.prompt_of(page)["loop"]
     page.keyboard.press("Escape")
     page.keyboard.press("End")
@@ -93,10 +79,10 @@ def test_a_path_is_made_by_mouse_and_keyboard_and_found_after_a_reload(page, ser
     for _ in range(20):
         page.keyboard.press("Period")
     page.keyboard.press("k")
-    stamped = held(page)
+    stamped = ed.held(page)
     assert [key.frame for key in stamped.keyframes if key.frame == 20] == [20]
     page.keyboard.press("Control+z")
-    assert held(page) == closed
+    assert ed.held(page) == closed
 
     node = page.evaluate_handle(f"() => app.graph.getNodeById({ed.NODE})")
     while ed.session(page, "s.canUndo"):
@@ -106,24 +92,24 @@ def test_a_path_is_made_by_mouse_and_keyboard_and_found_after_a_reload(page, ser
     while ed.session(page, "s.canRedo"):
         page.keyboard.press("Control+Shift+z")
     assert page.evaluate("([a, id]) => a === app.graph.getNodeById(id)", [node, ed.NODE]), "the host did not undo"
-    last = held(page)
+    last = ed.held(page)
     page.keyboard.press("Escape")
     while page.locator(".spm-dialog").count():
         page.keyboard.press("Escape")
-    assert held(page) == last
+    assert ed.held(page) == last
 
     saved = page.evaluate("() => JSON.parse(JSON.stringify(app.graph.serialize()))")
     page.reload()
     page.wait_for_function("window.app?.extensionManager && window.app.graph && window.app.canvas", timeout=120_000)
     page.evaluate("async (saved) => { await app.loadGraphData(saved); }", saved)
     ed.look_at_node(page)
-    assert held(page) == last
+    assert ed.held(page) == last
     ed.open_editor(page)
     page.wait_for_function(f"() => {ed.EDITOR}.session.scene?.count === {told['points']}")
-    assert held(page) == last
+    assert ed.held(page) == last
     page.wait_for_function(f"() => {ed.EDITOR}.session.holes?.frames.at(-1) === {last.num_frames - 1}")
     assert "%" in page.locator(".seen [role=status]").inner_text()
-    assert complaints(page) == []
+    assert ed.complaints(page) == []
 
 
 def test_the_hosts_undo_takes_a_gesture_back(newest, page):
@@ -200,7 +186,7 @@ def test_cameras_are_shown_before_they_become_the_path(newest, opened, server, t
     panel.locator("input[type=number]").blur()
     page.wait_for_function(f"() => Math.abs({ed.EDITOR}.session.ghost.poses[56][2]) > 1.8")
     panel.locator(".accept").click()
-    imported = held(page)
+    imported = ed.held(page)
     assert imported.num_frames == 57
     end = imported.bake(192, 320, ed.session(page, "s.scene.header.scene_unit")).c2w[-1]
     assert end[2, 3].item() == pytest.approx(2 * 56 / 50, rel=0.02)
@@ -218,7 +204,7 @@ def test_drawing_recording_presets_and_export(newest, opened, server):
     for i in range(1, 20):
         page.mouse.move(x + 14 * i, y - 40 * (i % 10 > 5) - 3 * i)
     page.mouse.up()
-    drawn = held(page)
+    drawn = ed.held(page)
     assert drawn.name == "drawn" and drawn.num_frames == 153 and 2 < len(drawn.keyframes) < 40
     page.locator("button.record").click()
     page.keyboard.down("w")
@@ -228,17 +214,17 @@ def test_drawing_recording_presets_and_export(newest, opened, server):
     page.wait_for_timeout(600)
     page.keyboard.up("d")
     page.keyboard.press("Enter")
-    flown = held(page)
+    flown = ed.held(page)
     assert flown.name == "recorded" and flown.num_frames % 4 == 1 and len(flown.keyframes) < 20
     assert flown.bake(192, 320).c2w[-1, :3, 3].norm() > 0.2
     page.locator("select.presets").select_option("orbit")
     page.locator("button.apply").click()
-    assert held(page).loop and held(page).num_frames == flown.num_frames
+    assert ed.held(page).loop and ed.held(page).num_frames == flown.num_frames
     with page.expect_download() as download:
         page.locator("button.export").click()
     written = Path(download.value.path()).read_text()
-    assert CameraPath.from_json(written) == held(page)
-    assert complaints(page) == []
+    assert CameraPath.from_json(written) == ed.held(page)
+    assert ed.complaints(page) == []
 
 
 def test_a_photograph_becomes_points_before_any_run(newest, page, server):
@@ -302,7 +288,7 @@ def test_a_run_brings_its_memory_and_the_holes_shrink(page, server):
     page.locator("button.apply").click()
     page.locator("aside .field", has_text="Frames").first.locator("input").fill("33")
     page.keyboard.press("Tab")
-    path = held(page)
+    path = ed.held(page)
     assert path.num_frames == 33 and path.name == "truck"
     done = f"() => {{ const h = {ed.EDITOR}.session.holes; return h?.frames.at(-1) === 32 && h.hole; }}"
     before = page.wait_for_function(done, timeout=60_000).json_value()
@@ -314,4 +300,4 @@ def test_a_run_brings_its_memory_and_the_holes_shrink(page, server):
     page.wait_for_timeout(1500)
     picture(page, server, "film")
     assert before[-1] > 25 and after[-1] < 0.6 * before[-1], (before, after)
-    assert held(page) == path
+    assert ed.held(page) == path

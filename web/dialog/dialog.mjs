@@ -114,8 +114,12 @@ export function openEditor(host) {
   setScene(host.told);
   const ready = drawing.then(({ openPoints }) => {
     if (opened !== editor) return;
-    const lost = () => session.said(t("said.lost"));
-    stage.attach(openPoints(deep, { lost, restored: () => session.tell("view") }));
+    const lost = () => opened === editor && session.said(t("said.lost"));
+    const restored = () => {
+      session.said("");
+      session.tell("view");
+    };
+    stage.attach(openPoints(deep, { lost, restored, arrived: () => session.tell("view") }));
   }).catch((error) => session.said(error.message));
 
   async function setScene(told) {

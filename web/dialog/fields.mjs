@@ -42,6 +42,11 @@ export function choice(options, change, more = {}) {
     ...options.map(([value, text]) => el("option", { value, textContent: text })));
 }
 
+/** What is being typed somewhere is entered, before something else begins that it could fall into. */
+export function leaveField(element) {
+  element.getRootNode().activeElement?.blur();
+}
+
 let ids = 0;
 
 /** A number: typed, stepped, or its name dragged. read() is a number or null (hidden); write(value, path) gives the
@@ -52,12 +57,22 @@ export function number(session, text, { step, min = -1e6, max = 1e6, digits = 3,
   const input = el("input", { type: "number", id, step, min, max });
   const name = el("label", { textContent: text, className: "scrub", for: id });
   const element = el("div", { className: "field" }, name, input);
+  let typing = false; // what is typed stays until it is entered
+  input.addEventListener("input", () => (typing = true));
+  input.addEventListener("blur", () => {
+    if (typing) refresh(true); // nothing of it was entered
+  });
+  input.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") refresh(true);
+  });
   input.addEventListener("change", () => {
+    typing = false;
     if (Number.isFinite(input.valueAsNumber)) session.step((path) => write(clamped(input.valueAsNumber), path));
     refresh(true);
   });
   let from = null;
   name.addEventListener("pointerdown", (event) => {
+    leaveField(name);
     name.setPointerCapture(event.pointerId);
     from = { x: event.clientX, value: read(), moved: false };
     session.begin();
@@ -79,7 +94,8 @@ export function number(session, text, { step, min = -1e6, max = 1e6, digits = 3,
   function refresh(always = false) {
     const value = read();
     element.hidden = value === null;
-    if (value === null || (!always && input.matches(":focus") && input.validity.badInput)) return;
+    if (value === null || (typing && !always)) return;
+    typing = false;
     const shown = String(Number(value.toFixed(digits)));
     if (input.value !== shown) input.value = shown;
   }

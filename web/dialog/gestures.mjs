@@ -72,7 +72,7 @@ export function listenToPointer(stage, session) {
   }
 
   function starting(event, x, y) {
-    if (event.button === 1 || (event.button === 0 && event.ctrlKey && keyUnder(x, y) < 0)) return panning(x, y);
+    if (event.button === 1 || (event.button === 0 && event.ctrlKey && session.mode)) return panning(x, y);
     if (event.button === 2 || (session.mode === "fly" && event.button === 0)) return looking(x, y);
     if (event.button !== 0) return null;
     if (session.mode === "draw") return drawing();
@@ -91,6 +91,7 @@ export function listenToPointer(stage, session) {
       session.seek(session.path.keyframes[key].frame);
       return edit(dragOf(session.path.keyframes[key].position, key), x, y);
     }
+    if (event.ctrlKey) return panning(x, y);
     return event.shiftKey ? boxing(x, y) : orbiting(x, y);
   }
 

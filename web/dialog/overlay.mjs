@@ -22,7 +22,7 @@ export function drawOverlay(ctx, view, session, theme, more) {
   if (session.ghost) ghost(ctx, view, session.ghost, aspect);
   if (!session.through) {
     for (const [i, key] of path.keyframes.entries()) {
-      const style = chosen.has(i) ? { colour: theme.accent, width: 1.8 } : { colour: "#b8b8b8" };
+      const style = chosen.has(i) ? { colour: theme.accent, width: 1.8 } : { colour: theme.faint };
       frustum(ctx, view, poseOfKey(key), { aspect, depth: KEY_DEPTH, ...style });
     }
     frustum(ctx, view, poseAt(path, session.playhead), { aspect, depth: EYE_DEPTH, colour: "#e5484d", width: 2 });

@@ -27,11 +27,11 @@ const FRAGMENT = "varying vec3 colour; void main() { gl_FragColor = vec4(colour,
 
 let renderer = null; // one for the page; released when the dialog closes
 
-/** The drawing of a scene on a canvas. told {lost(), restored()}. */
+/** The drawing of a scene on a canvas. told {lost(), restored(), arrived()}: a picture is there. */
 export function openPoints(canvas, told) {
   THREE.ColorManagement.enabled = false;
   renderer = new THREE.WebGLRenderer({ canvas, antialias: false, alpha: false, powerPreference: "high-performance" });
-  renderer.setClearColor(0x25272b);
+  renderer.setClearColor(getComputedStyle(canvas.parentElement).backgroundColor); // the theme's
   renderer.outputColorSpace = THREE.LinearSRGBColorSpace;
   canvas.addEventListener("webglcontextlost", (event) => {
     event.preventDefault();
@@ -82,7 +82,7 @@ export function openPoints(canvas, told) {
       const bitmap = await createImageBitmap(new Blob([bytes.slice(offset, offset + size)], { type: "image/jpeg" }));
       if (into !== pictures || !renderer) return bitmap.close();
       into.add(pictureOf(bitmap, frustum, n ? PICTURE_DEPTH : START_DEPTH));
-      told.restored();
+      told.arrived();
     }
   }
 

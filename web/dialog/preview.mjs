@@ -6,6 +6,7 @@ import { t } from "../view/texts.js";
 import { el, says, tick } from "./fields.mjs";
 
 const SIZE = 384;
+const BREATH = 150; // milliseconds between two answers while something is dragged: the server may be this machine
 const QUIET = 500; // milliseconds after an edit until the holes of all frames are asked for
 
 export function preview(session, server) {
@@ -30,6 +31,7 @@ export function preview(session, server) {
       gone ||= error.gone;
       said(error.gone ? t("preview.gone") : error.message);
     }
+    if (session.dragging) await new Promise((done) => setTimeout(done, BREATH));
     busy = false;
     if (again && !closed) {
       again = false;

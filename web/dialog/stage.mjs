@@ -15,6 +15,7 @@ const SETTLED = 180; // milliseconds without a move
 export function openStage(deep, canvas, session) {
   let [points, dirty, waiting, rest, speed, held, flying, closed] = [null, true, 0, 0, 0.6, new Set(), 0, false];
   let [most, allowed, drawn] = [Infinity, 40_000, 0]; // drawn: when the last frame of a movement was begun
+  let still = null; // the points as they stand while keys are dragged
   const stage = {
     canvas, eye: overviewOf(session.path), more: { hover: -1, box: null, stroke: null }, times: [],
     view: () => viewFrom(stage.eye, canvas.clientWidth, canvas.clientHeight),
@@ -47,7 +48,7 @@ export function openStage(deep, canvas, session) {
   const sizes = new ResizeObserver(deeper);
   sizes.observe(canvas);
 
-  for (const event of ["path", "chosen", "tool"]) session.on(event, redraw);
+  for (const event of ["path", "saved", "chosen", "tool"]) session.on(event, redraw);
   session.on("playhead", () => (session.through ? moving() : redraw()));
   session.on("path", () => session.through && moving());
   session.on("scene", newScene);
@@ -106,13 +107,23 @@ export function openStage(deep, canvas, session) {
         allowed = Math.min(Math.max(allowed * more, FEWEST), MANY);
         [most, drawn] = [allowed, begun];
       }
-      const count = session.scene?.count ?? 0;
-      points.draw(stage.eye.pose, width, height, session, Math.min(count, most));
-      dirty = false;
+      drawPoints(width, height);
+      [dirty, still] = [false, null];
+    } else if (points && session.dragging && !still) {
+      drawPoints(width, height); // they can be copied until the frame ends
+      still = copyOf(deep);
     }
-    drawOverlay(prepared(canvas), stage.view(), session, themeOf(canvas), stage.more);
+    if (!session.dragging) still = null;
+    deep.style.visibility = still ? "hidden" : "";
+    const ctx = prepared(canvas);
+    if (still) ctx.drawImage(still, 0, 0, width, height);
+    drawOverlay(ctx, stage.view(), session, themeOf(canvas), stage.more);
     stage.times.push(performance.now() - begun);
     if (stage.times.length > 600) stage.times.shift();
+  }
+
+  function drawPoints(width, height) {
+    points.draw(stage.eye.pose, width, height, session, Math.min(session.scene?.count ?? 0, most));
   }
 
   /** Fly while these keys are held (a Set that the keyboard keeps). */
@@ -132,4 +143,11 @@ export function openStage(deep, canvas, session) {
 
   moving();
   return stage;
+}
+
+/** One canvas is put on the page sooner than one over another: what lies below is copied into the upper one. */
+function copyOf(canvas) {
+  const copy = new OffscreenCanvas(canvas.width, canvas.height);
+  copy.getContext("2d", { willReadFrequently: true }).drawImage(canvas, 0, 0);
+  return copy;
 }

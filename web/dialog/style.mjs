@@ -3,6 +3,7 @@
 export const STYLE = `
 :host{all:initial;position:fixed;inset:0;display:block;outline:none;
  --ground:var(--comfy-menu-bg,#2b2b2b);--well:var(--comfy-input-bg,#1f1f1f);--text:var(--input-text,#ddd);
+ --stage:var(--bg-color,#25272b);
  --quiet:var(--descrip-text,#999);--line:var(--border-color,#4e4e4e);--accent:#f5a524}
 *{box-sizing:border-box;font:13px/1.35 system-ui,"Noto Sans CJK SC","Noto Sans SC",sans-serif}
 [hidden]{display:none!important}
@@ -27,15 +28,15 @@ button[aria-pressed=true],button.primary{background:var(--accent);border-color:v
 .amount{width:72px}
 .record[aria-pressed=true]{background:#e5484d;border-color:#e5484d;color:#fff}
 .stage{position:relative;min-width:0;min-height:0;overflow:hidden;
- background:#25272b}
+ background:var(--stage)}
 .stage canvas{position:absolute;inset:0;width:100%;height:100%;touch-action:none;outline-offset:-2px}
-.corner{position:absolute;left:10px;bottom:8px;display:flex;gap:4px 12px;flex-wrap:wrap;color:#ddd;
- text-shadow:0 1px 2px #000;pointer-events:none;max-width:calc(100% - 20px)}
+.corner{position:absolute;left:10px;bottom:8px;display:flex;gap:4px 12px;flex-wrap:wrap;
+ text-shadow:0 0 3px var(--stage);pointer-events:none;max-width:calc(100% - 20px)}
 .corner .tick{pointer-events:auto}
 .status{position:absolute;left:50%;top:10px;transform:translateX(-50%);max-width:80%;padding:5px 12px;
  background:rgba(20,20,20,.85);color:#fff;border-radius:6px;pointer-events:none}
 .status:empty{display:none}
-.facts{position:absolute;right:10px;top:8px;color:#ccc;text-shadow:0 1px 2px #000;pointer-events:none}
+.facts{position:absolute;right:10px;top:8px;text-shadow:0 0 3px var(--stage);pointer-events:none}
 header,aside,footer{contain:layout paint;will-change:transform;background:var(--ground)}
 aside{width:var(--side,316px);min-height:0;overflow:auto;border-left:1px solid var(--line);padding:10px 12px}
 section,details{border-bottom:1px solid var(--line);padding-bottom:10px;margin-bottom:10px}

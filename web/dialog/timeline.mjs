@@ -6,7 +6,7 @@ import { prepared, themeOf } from "../view/draw.js";
 import { frameAt, ruler, xOf } from "../view/ruler.js";
 import { chunksOf } from "../view/scene.js";
 import { t } from "../view/texts.js";
-import { el } from "./fields.mjs";
+import { el, leaveField } from "./fields.mjs";
 
 const REACH = 8;
 
@@ -43,6 +43,7 @@ export function timeline(session) {
 
   canvas.addEventListener("pointerdown", (event) => {
     if (event.button) return;
+    leaveField(canvas);
     canvas.setPointerCapture(event.pointerId);
     const [x, y] = [event.offsetX, event.offsetY];
     const key = keyUnder(x, y);

@@ -1,0 +1,130 @@
+"""The Wan workflows on the real server, end to end: tiny random weights in the real files' formats.
+
+The host's text encoder has one size (5.7 B parameters), so the prompt comes from a stand-in of the same interface.
+"""
+
+import shutil
+from pathlib import Path
+
+import comfyui
+import pytest
+import tiny_wan
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from spatial_memory.headless import workflow
+from spatial_memory.rollout.state import load_state
+
+ROOT = Path(__file__).parents[2]
+PREFIX = "SpatialMemory_"
+FILES = {
+    "base": "diffusion_models/wan2.2_ti2v_5B_fp16.safetensors",
+    "vae": "vae/wan2.2_vae.safetensors",
+    "branch": "model_patches/step-8500.safetensors",
+    "lora": "loras/lora_weights_10000.safetensors",
+}
+PHOTO = "spatial_memory_kitchen.png"
+
+pytestmark = [pytest.mark.host, pytest.mark.timeout(900)]
+
+
+@pytest.fixture(scope="module", params=comfyui.checkouts() or [None], ids=lambda path: path.name if path else "none")
+def server(request, tmp_path_factory):
+    """A server of its own for each checkout: with the weights in its model folders and the stand-in for text."""
+    if request.param is None:
+        pytest.skip("no ComfyUI checkout: clone it to ~/ComfyUI, or set COMFYUI_PATH")
+    base = tmp_path_factory.mktemp(f"wan_{request.param.name}")
+    shutil.copytree(Path(__file__).parent / "stand_in_text", base / "custom_nodes" / "stand_in_text")
+    files = tiny_wan.write(base / "made", branch_blocks=2, branch_channels=96, lora=True)
+    for part, name in FILES.items():
+        (base / "models" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(getattr(files, part), base / "models" / name)
+    (base / "input").mkdir()
+    Image.open(ROOT / "workflows/inputs" / PHOTO).resize((96, 64)).save(base / "input" / f"small_{PHOTO}")
+    running = comfyui.start_server(request.param, base)
+    yield running
+    comfyui.end(running)
+
+
+def small(server, name, frames, **sampling):
+    """A workflow as a prompt at 64 x 96 in float32 with few steps and the stand-in for CLIP; keeps a world file."""
+    prompt = workflow.to_prompt(workflow.read_workflow(ROOT / "workflows" / f"{name}.json"), server.object_info())
+    for node in prompt.values():
+        inputs = node["inputs"]
+        match node["class_type"].removeprefix(PREFIX):
+            case "CLIPLoader":
+                node["class_type"], node["inputs"] = "StandInWords", {}
+            case "LoadWorldModel":
+                inputs["dtype"] = "fp32"
+            case "LoadImage":
+                inputs["image"] = f"small_{PHOTO}"
+            case "ImageScale":
+                inputs |= {"width": 96, "height": 64}
+            case "CameraPath":
+                inputs["num_frames"] = frames
+            case "DenoiseChunk":
+                inputs |= {"steps": 2, **sampling}
+            case "ChunkLoopEnd":
+                inputs["checkpoint"] = name
+    return prompt
+
+
+@pytest.mark.parametrize(("name", "frames", "chunks"), [
+    ("wan22_closed_loop_latent", 65, 2),
+    ("wan22_closed_loop_rgb_spatia", 129, 2),
+])  # fmt: skip
+def test_runs_end_to_end(server, name, frames, chunks):
+    ran = server.run(small(server, name, frames))
+    assert ran.ended == "execution_success", ran.message
+    assert (
+        ran.count("denoise") == chunks or sum("DenoiseChunk" in n or n.endswith("/12") for n in ran.executed) == chunks
+    )
+    made = sorted((server.base / "output" / name).rglob("*.safetensors"))
+    state = load_state(made[-1])
+    assert (state.chunk, len(state.cameras), state.world) == (
+        chunks,
+        frames,
+        "wan2.2-" + ("spatia" if "spatia" in name else "mirage"),
+    )
+    assert state.latents.shape == (48, 1 + (frames - 1) // 4, 4, 6) and state.latents.isfinite().all()
+    assert [p for p in (server.base / "output").rglob("*.mp4") if p.stat().st_size > 1000]
+    assert all("how" in row for record in state.records for row in record["alignment"])
+
+
+def test_the_log_shows_that_the_host_loads_the_networks(server):
+    log = server.log.read_text(errors="replace")
+    assert "Requested to load Holder" in log or "Requested to load SpatialHolder" in log
+
+
+def test_stopping_ends_at_the_next_step_and_the_next_run_works(server):
+    prompt = small(server, "wan22_closed_loop_latent", 65)
+    for node in prompt.values():
+        if node["class_type"].endswith("DenoiseChunk"):
+            node["inputs"]["steps"] = 60
+    ran = server.run(prompt, stop_when=lambda event: event["type"] == "progress")
+    assert ran.ended == "execution_interrupted" and ran.seconds_to_stop < 20
+    again = server.run(small(server, "wan22_closed_loop_latent", 65))
+    assert again.ended == "execution_success", again.message
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "says"),
+    [
+        ("branch", None, "no whole safetensors file"),
+        ("vae", {"conv2.weight": torch.zeros(16, 16, 1, 1, 1)}, "VAE of 16 channels"),
+        ("base", {"patch_embedding.weight": torch.zeros(5120, 16, 1, 2, 2)}, "14B model"),
+    ],
+)
+def test_wrong_files_are_refused_with_what_is_wanted(server, part, change, says):
+    name, path = f"wrong_{part}.safetensors", server.base / "models" / FILES[part]
+    wrong = path.with_name(name)
+    if change is None:
+        wrong.write_bytes(path.read_bytes()[:1000])
+    else:
+        save_file({**tiny_wan.read(path), **change}, wrong)
+    prompt = small(server, "wan22_closed_loop_latent", 65)
+    for node in prompt.values():
+        if node["class_type"].endswith("LoadWorldModel"):
+            node["inputs"][{"base": "model"}.get(part, part)] = name
+    ran = server.run(prompt)
+    assert ran.ended == "execution_error" and says in ran.message["exception_message"], ran.message
