@@ -59,7 +59,8 @@ def test_inside_the_host(checkout):
 def server(checkout, tmp_path_factory):
     """A server with the files in its model folders; the branch's 8 blocks sit on 30 layers, as Spatia's do."""
     base = tmp_path_factory.mktemp(f"native_{checkout.name}")
-    shutil.copytree(HERE / "stand_in_native", base / "custom_nodes" / "stand_in_native")
+    (base / "custom_nodes").mkdir()
+    shutil.copy(HERE / "stand_in_native.py", base / "custom_nodes")
     files = native_files.write(base / "made", layers=30, blocks=8)
     for part, name in FILES.items():
         (base / "models" / name).parent.mkdir(parents=True, exist_ok=True)

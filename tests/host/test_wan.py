@@ -34,7 +34,8 @@ def server(request, tmp_path_factory):
     if request.param is None:
         pytest.skip("no ComfyUI checkout: clone it to ~/ComfyUI, or set COMFYUI_PATH")
     base = tmp_path_factory.mktemp(f"wan_{request.param.name}")
-    shutil.copytree(Path(__file__).parent / "stand_in_text", base / "custom_nodes" / "stand_in_text")
+    (base / "custom_nodes").mkdir()
+    shutil.copy(Path(__file__).parent / "stand_in_text.py", base / "custom_nodes")
     files = tiny_wan.write(base / "made", branch_blocks=2, branch_channels=96, lora=True)
     for part, name in FILES.items():
         (base / "models" / name).parent.mkdir(parents=True, exist_ok=True)
