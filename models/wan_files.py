@@ -150,7 +150,7 @@ def headers(base: Path, vae: Path, branch: Path | None) -> tuple[Header, Header,
     if branch is None and not of_base.blocks("vace_blocks"):
         raise CheckpointError(
             f"{of_base.source} has no control branch; choose a branch file too, for instance Spatia's "
-            "step-8500.safetensors"
+            "step-8500.safetensors in models/model_patches (Hugging Face: Jinjing713/Spatia)"
         )
     of_branch = of_base if branch is None else header_of(branch)
     check_branch(of_branch, of_base)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from .adapter import Adapted, Adapter
 from .backbone import Backbone
@@ -105,8 +104,3 @@ def _checked_lora(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Lora:
             f"({wrong[0]}); wanted: one trained on Wan2.2-TI2V-5B"
         )
     return lora
-
-
-def module_bytes(module: nn.Module) -> int:
-    """Bytes of a module's parameters and buffers."""
-    return sum(t.numel() * t.element_size() for t in [*module.parameters(), *module.buffers()])

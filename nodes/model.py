@@ -23,11 +23,19 @@ NONE = "none"
 MODELS = {"mini": load_mini_world}  # those that ship with the pack, complete
 BASES, VAES, BRANCHES, LORAS = ("diffusion_models",), ("vae",), ("model_patches", "diffusion_models"), ("loras",)
 DTYPES = {"as in the file": None, "bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
-PAGES = {  # what a world needs: the file, its folder, the page that has it
-    "model": ("wan2.2_ti2v_5B_fp16.safetensors", "diffusion_models", "Comfy-Org/Wan_2.2_ComfyUI_Repackaged"),
-    "vae": ("wan2.2_vae.safetensors", "vae", "Comfy-Org/Wan_2.2_ComfyUI_Repackaged"),
-    "branch": ("step-8500.safetensors", "model_patches", "Jinjing713/Spatia"),
-}
+
+
+def layout_input():
+    """The choice of a branch's layout, the same on every node that takes a branch."""
+    return socket(
+        io.Combo,
+        "layout",
+        "How the branch was trained to be driven. 'auto' tells it by the branch's shape; a branch of Spatia's shape "
+        "can also be driven as Mirage's code does.",
+        options=["auto", *WAN_LAYOUTS],
+        default="auto",
+        optional=True,
+    )
 
 
 class LoadWorldModel(io.ComfyNode):
@@ -72,15 +80,7 @@ class LoadWorldModel(io.ComfyNode):
                     default=NONE,
                     optional=True,
                 ),
-                socket(
-                    io.Combo,
-                    "layout",
-                    "How the branch was trained to be driven. 'auto' tells it by the branch's shape; a branch of "
-                    "Spatia's shape can also be driven as Mirage's code does.",
-                    options=["auto", *WAN_LAYOUTS],
-                    default="auto",
-                    optional=True,
-                ),
+                layout_input(),
                 socket(
                     io.Combo,
                     "dtype",
@@ -114,7 +114,10 @@ def wan_of(model: str, vae: str, branch: str, lora: str, layout: str, dtype: str
     """
     folder = diffusers_folder(model)
     if folder is None and vae == NONE:
-        raise FileNotFoundError(missing("vae"))
+        raise FileNotFoundError(
+            "no VAE is chosen: put wan2.2_vae.safetensors into models/vae (Hugging Face: "
+            "Comfy-Org/Wan_2.2_ComfyUI_Repackaged) and choose it"
+        )
     base = folder / "transformer" if folder else model_file(model, *BASES)
     files = WanFiles(
         base,
@@ -123,9 +126,3 @@ def wan_of(model: str, vae: str, branch: str, lora: str, layout: str, dtype: str
         None if lora == NONE else model_file(lora, *LORAS),
     )
     return load_wan(files, layout, DTYPES[dtype], free_ram(), owned=managed)
-
-
-def missing(part: str) -> str:
-    """What to say when a part of a world is not there."""
-    file, folder, page = PAGES[part]
-    return f"no {part} is chosen: put {file} into models/{folder} (Hugging Face: {page}) and choose it"

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from ..models.layout import WAN_LAYOUTS
 from ..models.wan_files import check_branch, header_of
 from ..models.wan_world import layout_of, wan_world
 from ..models.world import WorldModel
 from .host import MODEL_FOLDER, World, io, model_file, model_files, result, schema, socket
+from .model import layout_input
 from .native_backbone import NativeBackbone
 from .native_branch import branch_shape, load_branch
 from .native_check import check_later, check_model, check_vae, header_of_model
@@ -37,15 +37,7 @@ class ApplySpatialControl(io.ComfyNode):
                     "Spatia's step-8500.safetensors, or one in Mirage's format.",
                     options=model_files(*BRANCHES),
                 ),
-                socket(
-                    io.Combo,
-                    "layout",
-                    "How the branch was trained to be driven. 'auto' tells it by the branch's shape; a branch of "
-                    "Spatia's shape can also be driven as Mirage's code does.",
-                    options=["auto", *WAN_LAYOUTS],
-                    default="auto",
-                    optional=True,
-                ),
+                layout_input(),
                 socket(
                     Model,
                     "later_model",

@@ -1,5 +1,6 @@
 """The node that says what a film will cost before it is begun, and refuses what cannot be done."""
 
+from ..models.wan_world import trained_together
 from ..rollout.loop import remaining
 from ..rollout.preflight import REACHED, cost_of, rate_of, refusal, sentences
 from .chunk import sampling_inputs, sampling_of
@@ -70,5 +71,5 @@ class Preflight(io.ComfyNode):
         if refused is not None:
             raise ValueError(refused)
         seconds = cost.flops / (REACHED * rate_of(world.transformer.device)) if cost.flops else None
-        report = "\n".join(sentences(cost, seconds, memory, disk))
+        report = "\n".join([*sentences(cost, seconds, memory, disk), trained_together(world, kind)])
         return io.NodeOutput(state, report, ui=ui.PreviewText(report))

@@ -83,7 +83,7 @@ def run(
         shown = steps.warp(world, state)
         tell("warp", state)
         state, images = _denoised(world, state, shown, found, settings.sampling, tell)
-        geometry = steps.chunk_geometry(provider, state, images)
+        geometry = steps.chunk_geometry(provider, state, images, device=world.transformer.device)
         tell("geometry", state)
         state = steps.update(world, state, images, geometry)
         tell("update", state)

@@ -7,6 +7,7 @@ the numbers k, k + n, k + 2 n ... into memory that it shares with the trainer, s
 import mmap
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import count
 
 import torch
@@ -62,10 +63,8 @@ def _received(crew, readers, slots) -> Iterator[Batch]:
             except (EOFError, ConnectionResetError) as error:
                 raise RuntimeError(f"process {rank}, which draws windows, has died; see above") from error
             yield _read(slots[rank][turn % SLOTS], shapes, history)
-            try:
+            with suppress(BrokenPipeError):  # said when its next batch is asked for: what it drew is still good
                 readers[rank].send(None)
-            except BrokenPipeError:
-                pass  # said when its next batch is asked for: what it drew before is still good
     finally:
         for member in crew:
             member.terminate()
