@@ -14,7 +14,7 @@ from ..rollout.observe import ChunkGeometry, chunk_geometry, detect_moving, fres
 from ..rollout.start import start_geometry
 from ..rollout.state import RolloutState
 from .convert import depth_from_socket, grey_to_socket, images_from_socket, selection_from_socket
-from .host import GeometrySocket, State, io, result, schema, socket, ui
+from .host import GeometrySocket, State, compute_device, io, result, schema, socket, ui
 
 PROVIDERS = {"mini": MiniGeometry}
 FLOW = "optical flow"
@@ -35,7 +35,7 @@ def start_cameras(state: RolloutState) -> Cameras:
 def geometry_of(state: RolloutState, images, provider: GeometryProvider, dynamic, sky) -> Geometry:
     """Geometry of a chunk's new frames where there are some, of the first pictures otherwise."""
     if state.fresh is not None:
-        return chunk_geometry(provider, state, images, dynamic, sky)
+        return chunk_geometry(provider, state, images, dynamic, sky, compute_device())
     return start_geometry(provider, images, start_cameras(state), dynamic, sky)
 
 

@@ -239,7 +239,7 @@ class Owner:
 
     def __init__(self, network, name: str) -> None:
         management = comfy.model_management
-        self.device = management.get_torch_device()
+        self.device = compute_device()
         self.network, self.patcher = network, None
         if hasattr(management, "load_models_gpu"):
             from comfy.model_patcher import ModelPatcher
@@ -281,10 +281,15 @@ def _holder(network, name: str):
     return holder
 
 
+def compute_device():
+    """The device that computes, a ``torch.device``."""
+    return comfy.model_management.get_torch_device()
+
+
 def device_bytes() -> int | None:
     """Bytes of memory of the device that computes; None where that is the CPU, or the host does not say."""
     management = comfy.model_management
-    device = management.get_torch_device()
+    device = compute_device()
     if device.type == "cpu" or not hasattr(management, "get_total_memory"):
         return None
     return int(management.get_total_memory(device))

@@ -72,3 +72,13 @@ def test_a_person_reads_it():
     text = "\n".join(sentences(Cost(3, 60, 1e15, 12 * GIB, 9 * GIB, GIB // 2), 700.0, 24 * GIB, 100 * GIB))
     assert "3 chunks, 60 forwards" in text and "about 12 minutes" in text
     assert "21.0 GiB of 24.0 GiB" in text and "at most 0.50 GiB of 100.0 GiB" in text
+
+
+def test_the_node_passes_the_state_on_and_says_what_was_trained_together():
+    from spatial_memory.headless import host
+
+    node = host.nodes()["SpatialMemory_Preflight"]
+    state = tiny.begin()
+    passed, report = node.execute(tiny.WORLD, state, tiny.PATH).args
+    assert passed is state
+    assert "3 chunks" in report and "mini was trained with latent memories" in report
