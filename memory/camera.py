@@ -218,27 +218,43 @@ def project_seen(planar: Tensor, view: Tensor, cameras: Cameras) -> tuple[Tensor
     return right / ahead * m[12] + m[14], down / ahead * m[16] + m[17]
 
 
+def project_rows(planar: Tensor, cameras: Cameras) -> tuple[Tensor, Tensor]:
+    """``project_planar`` of points that each camera sees, a row a camera: the same products, the same bits.
+
+    Args:
+        planar: (3, V, N) world.
+
+    Returns:
+        u, v, each (V, N).
+    """
+    x, y, z = planar
+    m = lenses(cameras).columns(*range(18))
+    right, down, ahead = (x * m[i] + y * m[i + 1] + z * m[i + 2] + m[i + 3] for i in (0, 4, 8))
+    return right / ahead * m[12] + m[14], down / ahead * m[16] + m[17]
+
+
 @dataclass(frozen=True)
 class Lenses:
-    """What V views multiply by and add, laid out for many points at once."""
+    """What V views multiply by and add, a row a view: w2c line by line, then fx, _, cx, _, fy, cy."""
 
-    rows: Tensor  # (4, 3, V, 1) the columns of w2c
-    focal: Tensor  # (2, V, 1)
-    centre: Tensor  # (2, V, 1)
+    table: Tensor  # (V, 18)
     height: int
     width: int
 
     def __getitem__(self, index: Tensor) -> "Lenses":
         """Some of the views."""
-        rows, focal, centre = (t.index_select(-2, index) for t in (self.rows, self.focal, self.centre))
-        return Lenses(rows, focal, centre, self.height, self.width)
+        return Lenses(self.table.index_select(0, index), self.height, self.width)
+
+    def columns(self, *entries: int) -> Tensor:
+        """Entries of all views, to be multiplied with their points: (E, V, 1)."""
+        first, step = entries[0], (entries[1] - entries[0] if len(entries) > 1 else 1)
+        return self.table[:, first : entries[-1] + 1 : step].T.unsqueeze(-1)
 
 
 def lenses(cameras: Cameras) -> Lenses:
     """Cameras (V,) as ``bordered_cells`` wants them."""
-    rows = cameras.w2c[:, :3].permute(2, 1, 0).unsqueeze(-1).contiguous()
-    focal, centre = (cameras.K[:, (0, 1), entry].T.unsqueeze(-1).contiguous() for entry in ((0, 1), (2, 2)))
-    return Lenses(rows, focal, centre, cameras.height, cameras.width)
+    table = torch.cat([cameras.w2c[:, :3].flatten(1), cameras.K[:, :2].flatten(1)], 1)
+    return Lenses(table, cameras.height, cameras.width)
 
 
 def bordered_cells(planar: Tensor, views: Lenses, work: Tensor, cells: Tensor) -> Tensor:
@@ -257,13 +273,13 @@ def bordered_cells(planar: Tensor, views: Lenses, work: Tensor, cells: Tensor) -
         z (V, N), a part of ``work``.
     """
     turned, term = work[:3], work[3:]
-    torch.mul(planar[0], views.rows[0], out=turned)
+    torch.mul(planar[0], views.columns(0, 4, 8), out=turned)
     for axis in (1, 2):
-        turned.add_(torch.mul(planar[axis], views.rows[axis], out=term))
-    turned.add_(views.rows[3])
+        turned.add_(torch.mul(planar[axis], views.columns(axis, axis + 4, axis + 8), out=term))
+    turned.add_(views.columns(3, 7, 11))
     u, v, z = turned
     torch.threshold_(z, 0.0, torch.inf)
-    turned[:2].div_(z).mul_(views.focal).add_(views.centre).floor_()
+    turned[:2].div_(z).mul_(views.columns(12, 16)).add_(views.columns(14, 17)).floor_()
     v.clamp_(-1, views.height)
     cells.copy_(u.clamp_(-1, views.width).add_(v, alpha=views.width + 2).add_(views.width + 3))
     return z

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .copies import Last, located
 from .laid import Laid, laid_out
-from .observation import NEVER, Observation, by_observation, joined
+from .observation import NEVER, Observation, grouped, joined, owners
 
 KINDS = ("latent", "rgb")
 FEATURES = {"latent": torch.float16, "rgb": torch.uint8}
@@ -119,19 +119,22 @@ class SpatialMemory:
     def spacing(self) -> Tensor:  # (M,) world units
         return joined(self.drawn, "spacing", torch.empty(0, device=self.device))
 
-    def stored(self, index: Tensor) -> Tensor:  # index: (K,) int64 into points
-        """Features (K, C) of some points as they are kept, without joining those of all."""
-        parts = [torch.empty(0, self.channels, dtype=FEATURES[self.kind], device=index.device)]
-        places = [index[:0]]
-        for number, place, local in by_observation(self.drawn, index):
-            parts.append(self.drawn[number].features.index_select(0, local))
-            places.append(place)
-        back = torch.empty_like(index).scatter_(0, torch.cat(places), torch.arange(len(index), device=index.device))
-        return torch.cat(parts).index_select(0, back)
+    def stored(self, owner: Tensor, place: Tensor) -> Tensor:  # both (K,) int64
+        """Features (K, C) as they are kept, of points given by their observation among those drawn and place in it."""
+        order, end = grouped(owner), 0
+        counts = torch.bincount(owner, minlength=len(self.drawn)).tolist()
+        place = place.index_select(0, order)
+        rows = torch.empty(len(owner), self.channels, dtype=FEATURES[self.kind], device=owner.device)
+        for o, count in zip(self.drawn, counts):
+            if count:
+                begin, end = end, end + count
+                torch.index_select(o.features, 0, place[begin:end], out=rows[begin:end])
+        back = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
+        return rows.index_select(0, back)
 
     def gather(self, index: Tensor) -> Tensor:  # index: (K,) int64 into points
         """Features (K, C) float32 of some points; colours in [0, 1]."""
-        return told(self.kind, self.stored(index).float())
+        return told(self.kind, self.stored(*owners(self.drawn, index)).float())
 
     @cached_property
     def rank(self) -> Tensor | None:  # (M,) int64, or None where the points are in this order already

@@ -12,6 +12,8 @@ from .camera import Cameras
 from .observation import Observation
 from .tiles import TILE, corners
 
+SIDE_BY_SIDE = 8  # tiles that are asked together first: neighbours, as ``compact`` parts points
+
 
 @dataclass(frozen=True, eq=False)
 class Laid:
@@ -23,12 +25,15 @@ class Laid:
     low: Tensor  # (3, B) as in ``Tiles``
     high: Tensor  # (3, B)
     tiles: Tensor  # (O,) int64 how many tiles each has
+    group_low: Tensor  # (3, G) the same of every ``SIDE_BY_SIDE`` tiles of an observation
+    group_high: Tensor  # (3, G)
     ahead: Tensor  # (O,) bool
     c2w: Tensor  # (4, 4, O)
 
     def get_ram_usage(self) -> int:
         """Bytes of what was derived."""
-        own = (self.begin, self.hulls, self.low, self.high, self.tiles, self.ahead, self.c2w)
+        bounds = (self.hulls, self.low, self.high, self.group_low, self.group_high)
+        own = (self.begin, self.tiles, self.ahead, self.c2w, *bounds)
         return sum(t.numel() * t.element_size() for t in own)
 
 
@@ -40,24 +45,44 @@ def laid_out(observations: Sequence[Observation]) -> Laid:
     kept = tuple(o for o in observations if len(o))
     nothing = torch.empty(3, 0, device=device)
     tiles = [o.tiles for o in kept]
+    low, high = (torch.cat([nothing, *(getattr(t, side) for t in tiles)], 1) for side in ("low", "high"))
+    count = torch.tensor([len(t) for t in tiles], dtype=torch.int64, device=device)
+    groups = _groups(count)
+    owner, first = _numbered(groups)
+    group = (groups.cumsum(0) - groups).repeat_interleave(count) + _numbered(count)[1] // SIDE_BY_SIDE
+    wide = group.expand(3, -1)
     return Laid(
         kept,
         begin,
         torch.stack([t.hull for t in tiles], -1) if kept else torch.empty(3, 8, 0, device=device),
-        torch.cat([nothing, *(t.low for t in tiles)], 1),
-        torch.cat([nothing, *(t.high for t in tiles)], 1),
-        torch.tensor([len(t) for t in tiles], dtype=torch.int64, device=device),
+        low,
+        high,
+        count,
+        low.new_full((3, len(owner)), torch.inf).scatter_reduce_(1, wide, low, "amin"),
+        high.new_full((3, len(owner)), -torch.inf).scatter_reduce_(1, wide, high, "amax"),
         torch.tensor([t.ahead for t in tiles], dtype=torch.bool, device=device),
         torch.stack([o.camera.c2w for o in kept], -1).to(device) if kept else torch.empty(4, 4, 0, device=device),
     )
 
 
+def _groups(tiles: Tensor) -> Tensor:
+    """How many groups the tiles of each observation (O,) make: (O,)."""
+    return (tiles + (SIDE_BY_SIDE - 1)) // SIDE_BY_SIDE
+
+
+def _numbered(counts: Tensor) -> tuple[Tensor, Tensor]:
+    """Runs of so many (R,), behind one another: the run that each is in, and its number there."""
+    run = torch.arange(len(counts), device=counts.device).repeat_interleave(counts)
+    return run, torch.arange(len(run), device=counts.device) - (counts.cumsum(0) - counts).index_select(0, run)
+
+
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """The observations of which a view may see something, and their M tiles, in their order."""
+    """The observations of which a view may see something, and those M of their tiles that it may, in their order."""
 
     observations: tuple[Observation, ...]
-    begin: Tensor  # (O,) int64 the index of their first point among those of all observations
+    number: Tensor  # (O,) int64 which of all observations each is ...
+    begin: Tensor  # (O,) int64 and the index of its first point among those of all
     owner: Tensor  # (M,) int64 the observation of each tile ...
     tile: Tensor  # (M,) int64 and its number there
     hulls: Tensor  # (3, 8, M) world
@@ -97,23 +122,29 @@ class Shown:
 
 
 def shown(laid: Laid, cameras: Cameras, margin: float = 0.0) -> Shown:
-    """The observations of which a view (V,) may see something.
+    """The observations and tiles of which a view (V,) may see something: whole observations are asked, then groups.
 
     Args:
         margin: pixels around the image that count as seen.
     """
-    seen = may_see(laid.hulls, cameras, margin).any(0)  # (O,)
-    which = seen.nonzero()[:, 0]
-    columns = seen.repeat_interleave(laid.tiles).nonzero()[:, 0]
-    tiles = laid.tiles.index_select(0, which)
-    owner = torch.arange(len(which), device=which.device).repeat_interleave(tiles)
+    which = may_see(laid.hulls, cameras, margin).any(0).nonzero()[:, 0]
+    owner, group = _numbered(_groups(laid.tiles.index_select(0, which)))
+    every = _groups(laid.tiles)
+    column = (every.cumsum(0) - every).index_select(0, which).index_select(0, owner) + group
+    hulls = _hulls(laid, laid.group_low, laid.group_high, column, which.index_select(0, owner))
+    near = may_see(hulls, cameras, margin).any(0).nonzero()[:, 0]
+    owner, tile = owner.index_select(0, near)[:, None], group.index_select(0, near)[:, None] * SIDE_BY_SIDE
+    tile = tile + torch.arange(SIDE_BY_SIDE, device=tile.device)  # of each group (K, SIDE_BY_SIDE)
+    there = (tile < laid.tiles.index_select(0, which)[owner]).flatten().nonzero()[:, 0]
+    tile, owner = tile.flatten().index_select(0, there), owner.expand_as(tile).flatten().index_select(0, there)
     source = which.index_select(0, owner)
-    hulls = corners(
-        laid.low.index_select(1, columns),
-        laid.high.index_select(1, columns),
-        laid.ahead.index_select(0, source),
-        laid.c2w.index_select(2, source),
-    )
-    tile = torch.arange(len(owner), device=which.device) - (tiles.cumsum(0) - tiles).index_select(0, owner)
+    column = (laid.tiles.cumsum(0) - laid.tiles).index_select(0, source) + tile
+    hulls = _hulls(laid, laid.low, laid.high, column, source)
     some = tuple(laid.observations[i] for i in which.tolist())
-    return Shown(some, laid.begin.index_select(0, which), owner, tile, hulls)
+    return Shown(some, which, laid.begin.index_select(0, which), owner, tile, hulls)
+
+
+def _hulls(laid: Laid, low: Tensor, high: Tensor, column: Tensor, source: Tensor) -> Tensor:
+    """The corners (3, 8, K) of some blocks (K,), each of an observation (K,) int64."""
+    low, high = low.index_select(1, column), high.index_select(1, column)
+    return corners(low, high, laid.ahead.index_select(0, source), laid.c2w.index_select(2, source))

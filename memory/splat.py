@@ -16,7 +16,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from .camera import Cameras, from_middle, project_seen
+from .camera import Cameras, from_middle, project_rows, project_seen
 from .cloud import SpatialMemory, told
 from .discs import EMPTY, SURFACE, Radius, discs_of, nearest_discs, representatives, surface_depth
 from .front import Front, front, visible
@@ -97,33 +97,42 @@ def _first(found: Front, cameras: Cameras, key: Tensor) -> Tensor:
 
 def _told(memory: SpatialMemory, cameras: Cameras, found: Front, chosen: Tensor) -> Readout:
     """What the chosen of the points found (V, h, w), -1 at holes, say, and where in their cells they lie."""
-    known = chosen >= 0
-    place = known.flatten().nonzero()[:, 0]  # the cells in a row that are no holes
-    here = chosen.flatten().index_select(0, place)
-    view, cell, point, z = (t.index_select(0, here) for t in (found.view, found.cell, found.point, found.z))
-    won = Front(found.depth, view, cell, point, z, torch.stack([along.index_select(0, here) for along in found.place]))
-    winner = torch.full_like(chosen, -1)
-    winner.view(-1).scatter_(0, place, won.point)
-    depth = torch.zeros(known.shape, device=known.device)
-    depth.view(-1).scatter_(0, place, won.z)
-    u, v = project_seen(won.place, won.view, cameras)
-    offset = torch.zeros(2, known.numel(), device=known.device)
-    line = won.cell // cameras.width
-    offset[0].scatter_(0, place, u - (won.cell - line * cameras.width + 0.5))
-    offset[1].scatter_(0, place, v - (line + 0.5))
-    rows = memory.stored(won.point)
-    row = torch.full_like(chosen, len(rows))  # of each cell; a hole has the last one, of zeros
-    row.view(-1).scatter_(0, place, torch.arange(len(rows), device=row.device))
-    said = torch.cat([rows, rows.new_zeros(1, memory.channels)]).index_select(0, row.flatten())
-    views, h, w = known.shape
-    features = torch.empty(views, memory.channels, h * w, device=known.device)
+    views, h, w = chosen.shape
+    if not len(found.point):
+        return _nothing(memory, views, h, w)
+    known, pick = chosen >= 0, chosen.clamp(min=0).flatten()
+    point, z = (t.index_select(0, pick).view_as(chosen) for t in (found.point, found.z))
+    u, v = project_rows(torch.stack([t.index_select(0, pick).view(views, h * w) for t in found.place]), cameras)
+    cell = torch.arange(h * w, device=chosen.device)
+    line = cell // w
+    offset = torch.stack([u - (cell - line * w + 0.5), v - (line + 0.5)], 1).view(views, 2, h, w)
+    told_of = known.flatten().nonzero()[:, 0]  # the cells in a row that are no holes
+    here = pick.index_select(0, told_of)
+    owner = found.owner.index_select(0, here)
+    rows = memory.stored(owner, found.point.index_select(0, here) - memory.laid.begin.index_select(0, owner))
+    row = torch.full_like(pick, len(rows))  # of each cell; a hole has the last one, of zeros
+    row.scatter_(0, told_of, torch.arange(len(rows), device=row.device))
+    said = torch.cat([rows, rows.new_zeros(1, memory.channels)]).index_select(0, row)
+    features = torch.empty(views, memory.channels, h * w, device=chosen.device)
     features.copy_(said.view(views, h * w, -1).transpose(1, 2))
     return Readout(
         told(memory.kind, features).view(views, -1, h, w),
-        depth,
+        torch.where(known, z, 0.0),
         known.float(),
-        winner,
-        offset.view(2, views, h, w).transpose(0, 1).contiguous(),
+        torch.where(known, point, -1),
+        torch.where(known[:, None], offset, 0.0),
+    )
+
+
+def _nothing(memory: SpatialMemory, views: int, h: int, w: int) -> Readout:
+    """What V views read where they see nothing: holes all over."""
+    device = memory.device
+    return Readout(
+        torch.zeros(views, memory.channels, h, w, device=device),
+        torch.zeros(views, h, w, device=device),
+        torch.zeros(views, h, w, device=device),
+        torch.full((views, h, w), -1, device=device),
+        torch.zeros(views, 2, h, w, device=device),
     )
 
 
@@ -133,13 +142,7 @@ def splat_discs(memory: SpatialMemory, cameras: Cameras, radius: Radius = adapti
     ``known`` is soft: 1 - the transmittance that is left. Features stay multiplied by it, black behind.
     """
     views, h, w, device = len(cameras), cameras.height, cameras.width, memory.device
-    read = Readout(
-        torch.zeros(views, memory.channels, h, w, device=device),
-        torch.zeros(views, h, w, device=device),
-        torch.zeros(views, h, w, device=device),
-        torch.full((views, h, w), -1, device=device),
-        torch.zeros(views, 2, h, w, device=device),
-    )
+    read = _nothing(memory, views, h, w)
     every = torch.arange(sum(len(o) for o in memory.drawn), device=device)
     said = memory.gather(every)  # asked for five times a pixel
     for view, (planar, spacing, index) in enumerate(_visible(memory, cameras, radius)):

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .camera import Cameras
 
-TILE = 64  # points
+TILE = 64  # points, a power of two
 GROUP = 4096  # points that are parted in halves, again and again, until they are tiles
 STEEP = 1e6  # tangent to the axis from where on a frustum is no measure
 SLACK = 1e-4  # relative growth of a block, far above what float32 rounds

@@ -20,7 +20,7 @@ from spatial_memory.memory.camera import (
     project_seen,
     unproject,
 )
-from spatial_memory.memory.front import front, set_places, visible
+from spatial_memory.memory.front import front, reaching, visible
 from spatial_memory.memory.laid import laid_out, shown
 from spatial_memory.memory.observation import Observation
 from spatial_memory.memory.tiles import GROUP, TILE, compact, tiles_of
@@ -164,7 +164,7 @@ def test_tiles_behind_the_front_are_dropped_and_change_nothing(monkeypatch, tole
     touched = []
     ordered = memory_front._near_to_far
     monkeypatch.setattr(
-        memory_front, "_near_to_far", lambda *a: (touched.append(len(part)) or part for part in ordered(*a))
+        memory_front, "_near_to_far", lambda *a: (touched.append(part.shape[1]) or part for part in ordered(*a))
     )
     laid = laid_out(observations)
     found = front(laid, cameras, tolerance)
@@ -226,11 +226,13 @@ def test_bits_do_not_depend_on_order_threads_or_company(tolerance):
         torch.set_num_threads(before)
 
 
-def test_set_places_are_those_of_nonzero():
+def test_what_reaches_its_limit_is_found_in_order_ties_included():
     generator = torch.Generator().manual_seed(0)
-    for shape, share in (((3, 8), 0.5), ((1, 7), 0.5), ((4, 1000), 0.01), ((2, 16), 0.0), ((2, 12), 1.0), ((0, 8), 0)):
-        mask = torch.rand(shape, generator=generator) < share
-        assert torch.equal(set_places(mask), mask.flatten().nonzero()[:, 0])
+    for shape in ((3, 8), (1, 7), (4, 1000), (2, 12), (0, 8)):
+        z, limit = (torch.randint(4, shape, generator=generator).float() for _ in range(2))
+        z[..., 0], limit[..., 1:2] = torch.inf, -torch.inf
+        found = reaching(z, limit, torch.empty(shape, dtype=torch.bool))
+        assert torch.equal(found, (z <= limit).flatten().nonzero()[:, 0])
 
 
 def seen_points(o, camera, margin=0.0):
@@ -372,6 +374,7 @@ def test_no_point_of_a_block_lies_nearer_or_elsewhere_than_its_pair_says():
         cameras = replace(cameras, c2w=c2w)
         scene = shown(laid_out([o]), cameras)
         order, some = o.tiles.order.long().split(TILE), pairs(scene.hulls, cameras)
+        some = replace(some, block=scene.tile[some.block])
         for view, block, near, span in zip(some.view.tolist(), some.block.tolist(), some.near, some.span.T.tolist()):
             u, v, z = project_planar(o.planar[:, order[block]], cameras[view])
             cells = flat_cells(u, v, z, 11, 19)
