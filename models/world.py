@@ -12,6 +12,7 @@ from ..memory.shapes import sizes
 from .backbone import Backbone
 from .codec import Codec, MiniCodec
 from .control_layout import Shown
+from .forecast import Forecast
 from .layout import MINI_LAYOUT, Layout
 from .prior import Evidence, Parametrisation, memory_residual
 from .sampler import Sampling
@@ -49,6 +50,7 @@ class WorldModel:
     text_channels: int
     reads_text: bool  # False: a prompt is accepted and said to be ignored
     later: Backbone | None = None  # what makes the chunks after the first, where it is another (Spatia's LoRA)
+    forecast: Forecast = Forecast(every=1)  # which steps are foretold instead of computed: none
 
     def backbone(self, chunk: int) -> Backbone:
         """The network that makes this chunk."""

@@ -21,6 +21,7 @@ def build_extension():
     from .rollout import Rollout
     from .start import EncodeStartFrame
     from .text import ChunkPrompt
+    from .tune import TuneWorldModel
     from .video import DecodeVideo
     from .world_file import LoadWorld, SaveWorld
 
@@ -57,6 +58,7 @@ def build_extension():
         ChunkPrompt,
         ApplySpatialControl,
         Preflight,
+        TuneWorldModel,
     ]
 
     class SpatialMemoryExtension(ComfyExtension):

@@ -238,13 +238,13 @@ class Owner:
     """
 
     def __init__(self, network, name: str) -> None:
-        management = comfy.model_management
         self.device = compute_device()
         self.network, self.patcher = network, None
-        if hasattr(management, "load_models_gpu"):
+        if host_manages_memory():
             from comfy.model_patcher import ModelPatcher
 
-            self.patcher = ModelPatcher(_holder(network, name), self.device, management.unet_offload_device())
+            home = comfy.model_management.unet_offload_device()
+            self.patcher = ModelPatcher(_holder(network, name), self.device, home)
 
     def load(self, activation_bytes: int) -> None:
         """Bring the weights to the device, whole, with room for ``activation_bytes`` beside them.
@@ -266,6 +266,11 @@ class Owner:
                 )
         # not by comfy.ops: such a network is loaded whole or not at all
         comfy.model_management.load_models_gpu([self.patcher], memory_required=activation_bytes, force_full_load=True)
+
+
+def host_manages_memory() -> bool:
+    """Whether a ComfyUI moves weights to and from the device. The built-in runner does not."""
+    return hasattr(comfy.model_management, "load_models_gpu")
 
 
 def _holder(network, name: str):

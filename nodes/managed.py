@@ -30,6 +30,10 @@ class ManagedBackbone:
         """The weights, wherever they lie now."""
         return self.network.parameters()
 
+    def around(self, network: SpatialTransformer) -> "ManagedBackbone":
+        """The same owner around another network with the very same weights."""
+        return ManagedBackbone(network, self.owner, self.adapter)
+
     def __call__(
         self,
         hidden_states: Tensor,
@@ -65,6 +69,13 @@ class ManagedCodec:
         """See ``models.codec.Codec``."""
         self._load(*latents.shape[-2:])
         return self.codec.decode(latents)
+
+    def decode_tiled(
+        self, latents: Tensor, tile: int = 32, overlap: int = 8, on_latent: OnLatent | None = None
+    ) -> Iterator[Tensor]:
+        """See ``models.wan_codec.WanCodec``."""
+        self._load(*(min(tile, side) for side in latents.shape[-2:]))
+        yield from self.codec.decode_tiled(latents, tile, overlap, on_latent)
 
     def encode_frames(self, images: Tensor) -> Tensor:
         """See ``models.codec.Codec``."""

@@ -19,7 +19,9 @@ def config_of(network) -> dict | None:
 
 def codec_config_of(codec) -> dict | None:
     """The configuration of a VAE that diffusers built; None for another's."""
-    vae = getattr(getattr(codec, "codec", codec), "vae", None)
+    while hasattr(codec, "codec"):
+        codec = codec.codec
+    vae = getattr(codec, "vae", None)
     config = getattr(vae, "config", None)
     return None if config is None or "decoder_base_dim" not in config else dict(config)
 

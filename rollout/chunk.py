@@ -17,6 +17,7 @@ from ..memory.path import cameras_from_slice
 from ..memory.retrieve import References
 from ..models.codec import decode_tail
 from ..models.control_layout import Shown
+from ..models.forecast import foretold
 from ..models.sampler import Sampling, Step, guided, ignore, noise, sample
 from ..models.world import Conditioning, WorldModel, velocity
 from .control import Warp, blank, chunk_window, new_cameras, preceding_latents, warp
@@ -120,11 +121,11 @@ def denoise(
         context=text.positive,
         negative=text.negative,
     )
-    flow = guided(
-        velocity(world, conditioning, state.chunk),
-        velocity(world, world.unconditional(conditioning), state.chunk),
-        sampling.guidance_scale,
+    with_it, without = (
+        foretold(velocity(world, under, state.chunk), sampling.steps, world.forecast)
+        for under in (conditioning, world.unconditional(conditioning))
     )
+    flow = guided(with_it, without, sampling.guidance_scale)
     beside = world.backbone(state.chunk).device  # no step waits for a copy
     start_noise = noise((clean.shape[0], count, *clean.shape[2:]), state.seed, state.chunk).to(beside)
     latents = sample(flow, start_noise, sampling, clean.to(beside), on_step=on_step).to(clean.device)
@@ -143,6 +144,7 @@ def denoise(
             "steps": sampling.steps,
             "guidance_scale": sampling.guidance_scale,
             "shift": sampling.shift,
+            "forwards": world.forecast.forwards(sampling.steps),
         },
         seconds=seconds,
     )

@@ -28,7 +28,7 @@ class Cost:
     chunks: int
     forwards: int  # of the transformer, guidance counted
     flops: float
-    weights: int  # bytes
+    weights: int  # bytes that lie on the device at once
     activation: int | None  # bytes beside the weights, the largest of all networks
     disk: int  # bytes of world files, if one is kept after each chunk
 
@@ -52,22 +52,23 @@ def cost_of(
     """
     grid, layout = world.codec.grid, world.layout
     h, w = grid.cells(height, width)
-    passes = 1 if sampling.guidance_scale == 1.0 else 2
+    passes = (1 if sampling.guidance_scale == 1.0 else 2) * world.forecast.forwards(sampling.steps)
     flops, activation = 0.0, None
     for chunk in chunks:
         behind = layout.history_frames // grid.temporal if layout.history == "preceding" and chunk.start else 0
         frames = grid.latent_frames(chunk.window_frames) + behind
         references = layout.max_references if chunk.start else 0
         if config is not None:
-            flops += sampling.steps * passes * forward_flops(config, references, frames, h, w)
+            flops += passes * forward_flops(config, references, frames, h, w)
             activation = max(activation or 0, transformer_activation(config, references, frames, h, w))
     if codec_config is not None:
-        activation = max(activation or 0, codec_activation(codec_config, h, w))
+        tile = getattr(world.codec, "tile", max(h, w))
+        activation = max(activation or 0, codec_activation(codec_config, min(tile, h), min(tile, w)))
     return Cost(
         len(chunks),
-        sampling.steps * passes * len(chunks),
+        passes * len(chunks),
         flops,
-        world.get_ram_usage(),
+        _on_device(world),
         activation,
         _world_files(grid, chunks, height, width, kind),
     )
@@ -99,6 +100,14 @@ def rate_of(device: torch.device) -> float:
     return 2.0 * side**3 / best
 
 
+def _on_device(world: WorldModel) -> int:
+    """Bytes of weights that lie on the device at once: all of them, unless blocks come in turn."""
+    network: Any = world.transformer
+    while network is not None and not hasattr(network, "device_bytes"):
+        network = getattr(network, "network", None)
+    return world.get_ram_usage() if network is None else network.device_bytes()
+
+
 def _world_files(grid: LatentGrid, chunks: tuple[ChunkPlan, ...], height: int, width: int, kind: str) -> int:
     h, w = grid.cells(height, width)
     total = 0
@@ -116,7 +125,7 @@ def sentences(cost: Cost, seconds: float | None, device_bytes: int | None, disk_
         lines.append(f"about {_spoken(seconds)} on this device for the network alone (half to twice)")
     needed = cost.weights + (cost.activation or 0)
     there = "" if device_bytes is None else f" of {device_bytes / 2**30:.1f} GiB"
-    lines.append(f"device memory: {needed / 2**30:.1f} GiB{there} with all weights on it")
+    lines.append(f"device memory: {needed / 2**30:.1f} GiB{there} for weights and one forward")
     room = "" if disk_bytes is None else f" of {disk_bytes / 2**30:.1f} GiB that are free"
     lines.append(f"disk: at most {cost.disk / 2**30:.2f} GiB{room}, if a world file is kept after each chunk")
     return lines

@@ -188,7 +188,7 @@ def test_the_record_says_what_the_chunk_saw(second):
     assert record["memory_bytes"] == second.memory.get_ram_usage() > 0
     assert [row["how"] for row in record["alignment"]] == ["kept"] * 8
     assert set(record["seconds"]) == {"retrieve", "warp", "denoise", "decode", "geometry", "update"}
-    assert record["sampling"] == {"sampler": "euler", "steps": 2, "guidance_scale": 1.0, "shift": 3.0}
+    assert record["sampling"] == {"sampler": "euler", "steps": 2, "guidance_scale": 1.0, "shift": 3.0, "forwards": 2}
 
 
 def test_a_camera_at_rest_teaches_nothing_new():

@@ -30,7 +30,7 @@ PERMANENT = """LoadWorldModel EncodeStartFrame EstimateGeometry SegmentDynamics 
 ExportCameraPath RetrieveReferences WarpMemory DenoiseChunk UpdateMemory DecodeVideo ClosedLoopReport ChunkLoopStart
 ChunkLoopEnd Rollout SaveWorld LoadWorld EditMemory RevertMemory MergeMemory MemoryInfo PreviewMemory PathFromLoad3D
 PathToLoad3D PathToWanCamera PathToText PathFromText ChunkPrompt Preflight
-ApplySpatialControl""".split()
+ApplySpatialControl TuneWorldModel""".split()
 
 
 # ---------------------------------------------------------------------------------------------------------- schemas

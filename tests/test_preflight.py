@@ -1,11 +1,17 @@
 """What a film costs: counted, said, and refused where it does not fit."""
 
+from dataclasses import replace
+
 import pytest
 import tiny_rollout as tiny
+import tiny_wan
 import torch
+from spatial_memory.models.forecast import Forecast
 from spatial_memory.models.layout import MIRAGE_LAYOUT, SPATIA_LAYOUT
 from spatial_memory.models.sampler import Sampling
 from spatial_memory.models.transformer import SpatialTransformer
+from spatial_memory.models.tuning import with_blocks_in_turn, with_forecast, with_kernel, with_tiles
+from spatial_memory.models.wan_codec import WanCodec
 from spatial_memory.rollout.plan import plan
 from spatial_memory.rollout.preflight import Cost, cost_of, forward_flops, refusal, sentences
 
@@ -46,6 +52,27 @@ def test_chunks_forwards_and_disk_are_counted():
     colours = cost_of(world, chunks, 64, 96, Sampling("euler", 4, 1.0), "rgb", config, None)
     assert colours.disk > cost.disk > 0
     assert cost_of(world, chunks, 64, 96, Sampling("euler", 4), "latent", None, None).activation is None
+
+
+def test_what_a_world_is_tuned_by_is_counted():
+    config = dict(tiny.WORLD.transformer.config)
+    chunks, sampling = plan(tiny.WORLD.layout, 81), Sampling("euler", 9, 2.0)
+
+    def cost(world, codec_config=None):
+        return cost_of(world, chunks, 64, 96, sampling, "latent", config, codec_config)
+
+    whole, foretold = cost(tiny.WORLD), cost(with_forecast(tiny.WORLD, Forecast(2, 3)))
+    assert (whole.forwards, foretold.forwards) == (3 * 2 * 9, 3 * 2 * 6)
+    assert foretold.flops == pytest.approx(whole.flops * 6 / 9)
+    turns = with_blocks_in_turn(tiny.WORLD, torch.device("cpu"))
+    assert cost(with_kernel(turns, "native")).weights == turns.transformer.device_bytes() < whole.weights
+    large = replace(tiny.WORLD, codec=WanCodec(tiny_wan.random_vae()))
+    vae = dict(large.codec.vae.config)
+    activations = [
+        cost_of(world, chunks, 704, 1280, sampling, "latent", None, vae).activation
+        for world in (large, with_tiles(large, 22, 6))
+    ]
+    assert activations[1] < 0.2 * activations[0]
 
 
 def test_disk_is_an_upper_bound_of_what_a_world_file_takes(tmp_path):
