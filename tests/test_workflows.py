@@ -53,7 +53,7 @@ def test_all_are_there_and_each_has_a_picture():
         "wan22_closed_loop_rgb_spatia",
         "wan22_native_model",
     }
-    for file in WORKFLOWS:
+    for file in EVERY:
         with Image.open(file.with_suffix(".jpg")) as picture:
             assert picture.format == "JPEG" and min(picture.size) >= 300
 

@@ -74,6 +74,7 @@ def start(place: Place, base: Path):
     settings = base / "user" / "default" / "comfy.settings.json"
     settings.parent.mkdir(parents=True)
     shown = {"Comfy.TutorialCompleted": True, "Comfy.VueNodes.Enabled": place.nodes2, "Comfy.Minimap.Visible": False}
+    shown["Comfy.Graph.CanvasInfo"] = False
     settings.write_text(json.dumps(shown), encoding="utf-8")
     frontend = ["--front-end-root", str(place.frontend)] if place.frontend else []
     return comfyui.start_server(place.checkout, base, *frontend)

@@ -3,7 +3,9 @@
 The host's text encoder has one size (5.7 B parameters), so the prompt comes from a stand-in of the same interface.
 """
 
+import json
 import shutil
+import time
 from pathlib import Path
 
 import comfyui
@@ -35,7 +37,8 @@ def server(request, tmp_path_factory):
         pytest.skip("no ComfyUI checkout: clone it to ~/ComfyUI, or set COMFYUI_PATH")
     base = tmp_path_factory.mktemp(f"wan_{request.param.name}")
     (base / "custom_nodes").mkdir()
-    shutil.copy(Path(__file__).parent / "stand_in_text.py", base / "custom_nodes")
+    for name in ("stand_in_text.py", "stand_in_manager.py"):
+        shutil.copy(Path(__file__).parent / name, base / "custom_nodes")
     files = tiny_wan.write(base / "made", branch_blocks=2, branch_channels=96, lora=True)
     for part, name in FILES.items():
         (base / "models" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -92,9 +95,41 @@ def test_runs_end_to_end(server, name, frames, chunks):
     assert all("how" in row for record in state.records for row in record["alignment"])
 
 
-def test_the_log_shows_that_the_host_loads_the_networks(server):
-    log = server.log.read_text(errors="replace")
-    assert "Requested to load Holder" in log or "Requested to load SpatialHolder" in log
+def latents_of(server, steps, seed=0):
+    """The film's latents after a run of the latent workflow, and how often the log says that a network was loaded."""
+    before = server.log.read_text(errors="replace").count("Requested to load SpatialHolder")
+    prompt = small(server, "wan22_closed_loop_latent", 65)
+    for node in prompt.values():
+        if node["class_type"].endswith("DenoiseChunk"):
+            node["inputs"]["steps"] = steps
+    ran = server.run(prompt)
+    assert ran.ended == "execution_success", ran.message
+    loads = server.log.read_text(errors="replace").count("Requested to load SpatialHolder") - before
+    made = (server.base / "output/wan22_closed_loop_latent").rglob("*.safetensors")
+    return load_state(max(made, key=lambda path: path.stat().st_mtime)).latents, loads
+
+
+def test_networks_give_way_to_another_model_and_come_back_with_the_same_bits(server):
+    """What the host's manager holds, before and after it makes room; in between the nodes' values stay cached."""
+    first, _ = latents_of(server, 3)
+    assert json.loads(server.get("/stand_in/held")) == ["spatial VAE", "spatial transformer"]
+    other, _ = latents_of(server, 4)
+    assert not torch.equal(first, other)
+    assert server.post("/stand_in/push", {}) == [] == json.loads(server.get("/stand_in/held"))
+    again, loads = latents_of(server, 3)
+    assert loads >= 1 and torch.equal(first, again)
+    assert "spatial transformer" in json.loads(server.get("/stand_in/held"))
+
+
+def test_freeing_memory_by_hand_unloads_the_networks(server):
+    latents_of(server, 2)
+    assert json.loads(server.get("/stand_in/held"))
+    server.post("/free", {"unload_models": True, "free_memory": True})
+    for _ in range(100):
+        if not json.loads(server.get("/stand_in/held")):
+            break
+        time.sleep(0.1)
+    assert json.loads(server.get("/stand_in/held")) == []
 
 
 def test_stopping_ends_at_the_next_step_and_the_next_run_works(server):
