@@ -30,19 +30,40 @@ def clean(page):
     return ed.complaints(page) == [] and not [said for said in page.said if said.startswith("pageerror")]
 
 
-@pytest.mark.parametrize("shown", [[], [[ed.NODE, "keyframes"], [ed.NODE, "num_frames"]]], ids=["hidden", "shown"])
-def test_app_mode_keeps_the_path(newest, page, shown):
-    ed.load(page, PATH.to_compact())
+def switch_mode(page):
+    page.evaluate("async (id) => { await app.extensionManager.command.execute(id); }", APP_MODE)
+    page.wait_for_timeout(2500)
+
+
+@pytest.mark.parametrize("shown", [[], ["preset", "keyframes"]], ids=["hidden", "shown"])
+def test_app_mode_keeps_the_path_and_shows_the_node_view_where_it_is_chosen(newest, page, shown):
+    workflow = json.loads((ed.ROOT / "workflows/closed_loop.json").read_text(encoding="utf-8"))
+    node = next(node for node in workflow["nodes"] if node["id"] == ed.NODE)
+    node["widgets_values"][-1] = PATH.to_compact()
+    films = [node["id"] for node in workflow["nodes"] if node["type"] == "SaveVideo"]
+    workflow["extra"]["linearData"] = {"inputs": [[ed.NODE, name] for name in shown], "outputs": films}
+    page.evaluate("async (workflow) => { await app.loadGraphData(workflow); }", workflow)
     has = "(id) => app.extensionManager.command.commands.some((command) => command.id === id)"
     if not page.evaluate(has, APP_MODE):
         pytest.skip("this frontend has no App mode")
-    page.evaluate("(inputs) => { app.graph.extra.linearData = { inputs, outputs: [] }; }", shown)
     page.said.clear()
-    page.evaluate("async (id) => { await app.extensionManager.command.execute(id); }", APP_MODE)
-    page.wait_for_timeout(2500)
+    switch_mode(page)
+    assert page.locator("[data-testid=linear-outputs]").count() == 1  # the graph has gone
+    assert not page.locator("#graph-canvas").is_visible()
+    for greeting in page.locator("[data-testid=coach-landing]").get_by_text("Skip").all():
+        greeting.click()
     assert ed.held(page) == CameraPath.from_json(PATH.to_compact())
-    page.evaluate("async (id) => { await app.extensionManager.command.execute(id); }", APP_MODE)
-    page.wait_for_timeout(1000)
+    panel = page.locator("[data-testid=linear-right-panel]")
+    assert panel.locator(".spm-open:visible").count() == (1 if shown else 0)
+    if shown:  # the film's user edits the path without ever seeing the graph
+        panel.locator(".spm-open").click()
+        page.wait_for_selector(".spm-dialog")
+        ed.drag(page, ed.key_on_screen(page, 1), (30, -20))
+        moved = ed.held(page)
+        assert moved.keyframes[1].position != PATH.keyframes[1].position
+        page.locator("button.close").click()
+        assert ed.held(page) == moved
+    switch_mode(page)
     ed.look_at_node(page)
     assert edited(page) and clean(page)
 
