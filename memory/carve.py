@@ -15,7 +15,7 @@ from .cloud import SpatialMemory
 from .front import visible
 from .geometry import Geometry
 from .laid import laid_out
-from .merge import held_by
+from .merge import held_by, touched_by
 from .observation import NEVER, by_observation
 
 BEYOND = 0.1  # relative: what a view sees this much farther away is clearly behind the point
@@ -51,7 +51,8 @@ def carve(memory: SpatialMemory, geometry: Geometry, frames: tuple[int, ...], ch
     tally = {"doubted": 0, "retired": 0}
     if not memory.observations:
         return memory, tally
-    touched, changed = _touched(memory), list(memory.observations)
+    changed = list(memory.observations)
+    spared = [held_by(memory, o) | touched_by(memory, o) for o in changed] if memory.edits else None
     for view, (planar, point) in enumerate(visible(laid_out(memory.observations), cameras)):
         u, v, z = project_planar(planar, cameras[view])
         behind = torch.cat([reach[view].flatten(), reach.new_full((1,), -torch.inf)])  # the last: not in the view
@@ -59,20 +60,16 @@ def carve(memory: SpatialMemory, geometry: Geometry, frames: tuple[int, ...], ch
         for number, _, local in by_observation(memory.observations, point[beyond]):
             o = changed[number]
             mine = o.chunk == chunk and (chunk >= 0 or o.frame == frames[view])
-            if mine or number in touched or (o.chunk < 0 <= chunk):
+            if mine or (o.chunk < 0 <= chunk):
                 continue
             through = torch.zeros(len(o), dtype=torch.bool, device=local.device)
             through[local] = True
-            through &= (o.retired == NEVER) & ~held_by(memory, o)
+            through &= o.retired == NEVER
+            if spared is not None:
+                through &= ~spared[number]
             first, again = through & (o.doubted == NEVER), through & (o.doubted != NEVER)
             tally["doubted"] += int(first.sum())
             tally["retired"] += int(again.sum())
             o = o.marked("doubted", first, chunk) if bool(first.any()) else o
             changed[number] = o.marked("retired", again, chunk) if bool(again.any()) else o
     return replace(memory, observations=tuple(changed)), tally
-
-
-def _touched(memory: SpatialMemory) -> set[int]:
-    """The stored observations that edits show elsewhere or otherwise than they were written."""
-    shown = {id(o) for o in memory.drawn}
-    return {i for i, o in enumerate(memory.living) if len(o) and id(o) not in shown}

@@ -36,7 +36,13 @@ class Edit(Protocol):
         """Which new points (N, 3) may not be remembered from now on: (N,) bool."""
 
     def holds(self, observation: Observation) -> Tensor:
-        """Which points of a stored observation are not to be replaced, evicted or contradicted: (N,) bool."""
+        """Which points of an observation, shown as before this edit, must not be replaced, evicted or contradicted."""
+
+    def touches(self, observation: Observation) -> Tensor:
+        """Which of them this edit removes, moves or paints: (N,) bool."""
+
+    def carried(self, observation: Observation) -> Observation:
+        """The same points where this edit shows them; none is left out."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -40,6 +40,12 @@ class Delete:
     def holds(self, observation: Observation) -> Tensor:
         return _nothing(len(observation), observation.points.device)
 
+    def touches(self, observation: Observation) -> Tensor:
+        return self.selection.mask(observation)
+
+    def carried(self, observation: Observation) -> Observation:
+        return observation
+
 
 @dataclass(frozen=True, eq=False)
 class Hide(Delete):
@@ -67,6 +73,12 @@ class Lock:
             return _nothing(len(observation), observation.points.device)
         return self.selection.mask(observation)
 
+    def touches(self, observation: Observation) -> Tensor:
+        return _nothing(len(observation), observation.points.device)
+
+    def carried(self, observation: Observation) -> Observation:
+        return observation
+
 
 @dataclass(frozen=True, eq=False)
 class Move:
@@ -82,7 +94,7 @@ class Move:
     def replay(self, observations: Observations) -> Observations:
         shown: list[Observation] = []
         for o in observations:
-            mask = self.selection.mask(o) if o.chunk <= self.chunk else _nothing(len(o), o.points.device)
+            mask = self.touches(o)
             shown.append(_without(o, mask))
             if bool(mask.any()):
                 shown.append(moved(o.where(mask), self.transform))
@@ -93,6 +105,17 @@ class Move:
 
     def holds(self, observation: Observation) -> Tensor:
         return _nothing(len(observation), observation.points.device)
+
+    def touches(self, observation: Observation) -> Tensor:
+        there = observation.chunk <= self.chunk
+        return self.selection.mask(observation) if there else _nothing(len(observation), observation.points.device)
+
+    def carried(self, observation: Observation) -> Observation:
+        mask = self.touches(observation)
+        if not bool(mask.any()):
+            return observation
+        there = transform_points(self.transform.to(observation.points), observation.points)
+        return replace(observation, points=torch.where(mask[:, None], there, observation.points))
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +145,13 @@ class Paint:
     def holds(self, observation: Observation) -> Tensor:
         return _nothing(len(observation), observation.points.device)
 
+    def touches(self, observation: Observation) -> Tensor:
+        mine = [p.cells for p in self.patches if (p.at_chunk, p.frame) == (observation.chunk, observation.frame)]
+        return torch.isin(observation.cells, torch.cat([observation.cells[:0], *mine]))
+
+    def carried(self, observation: Observation) -> Observation:
+        return observation
+
 
 @dataclass(frozen=True, eq=False)
 class Insert:
@@ -138,6 +168,12 @@ class Insert:
 
     def holds(self, observation: Observation) -> Tensor:
         return _nothing(len(observation), observation.points.device)
+
+    def touches(self, observation: Observation) -> Tensor:
+        return _nothing(len(observation), observation.points.device)
+
+    def carried(self, observation: Observation) -> Observation:
+        return observation
 
 
 def moved(observation: Observation, transform: Tensor) -> Observation:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .camera import flat_cells, from_middle, project_planar
-from .cloud import SpatialMemory, check_places
+from .cloud import Edit, SpatialMemory, check_places
 from .discs import SURFACE
 from .front import visible
 from .laid import laid_out
@@ -106,11 +106,31 @@ def refused_by(memory: SpatialMemory, points: Tensor) -> Tensor:
 
 
 def held_by(memory: SpatialMemory, observation: Observation) -> Tensor:
-    """Which points of a stored observation an edit locks in place: (N,) bool."""
-    held = torch.zeros(len(observation), dtype=torch.bool, device=observation.points.device)
+    """Which points of a stored observation an edit locks in place, wherever edits before it show them: (N,) bool."""
+    return _by_edits(memory, observation, lambda edit, shown: edit.holds(shown))
+
+
+def touched_by(memory: SpatialMemory, observation: Observation) -> Tensor:
+    """Which points of a stored observation edits remove, move or paint: (N,) bool."""
+    return _by_edits(memory, observation, lambda edit, shown: edit.touches(shown))
+
+
+def carried_by(memory: SpatialMemory, observation: Observation) -> Observation:
+    """A stored observation with its points where all edits show them, deleted ones included."""
     for edit in memory.edits:
-        held |= edit.holds(observation)
-    return held
+        observation = edit.carried(observation)
+    return observation
+
+
+def _by_edits(
+    memory: SpatialMemory, observation: Observation, chooses: Callable[[Edit, Observation], Tensor]
+) -> Tensor:
+    """Which points of a stored observation any edit chooses, each asked of where the edits before it show them."""
+    chosen = torch.zeros(len(observation), dtype=torch.bool, device=observation.points.device)
+    for edit in memory.edits:
+        chosen |= chooses(edit, observation)
+        observation = edit.carried(observation)
+    return chosen
 
 
 def looked_through(memory: SpatialMemory, points: Tensor, tolerance: float = SURFACE) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..memory.camera import Cameras
 from ..memory.cloud import Edit, SpatialMemory
+from ..memory.merge import carried_by
 from ..memory.splat import Readout, splat_centred, splat_discs, splat_nearest
 from ..models.world import WorldModel
 from .look import on_pixels
@@ -43,7 +44,8 @@ def apply_edit(world: WorldModel, state: RolloutState, edit: Edit) -> Edited:
         ValueError: no memory, another world model, a chunk that is half made, or an edit that changes nothing.
     """
     memory = _memory(world, state)
-    if edit.replay(memory.drawn) == memory.drawn and not any(bool(edit.holds(o).any()) for o in memory.observations):
+    held = (edit.holds(carried_by(memory, o)) for o in memory.observations)
+    if edit.replay(memory.drawn) == memory.drawn and not any(bool(mask.any()) for mask in held):
         raise ValueError("the edit changes nothing: no point of the memory is selected")
     return with_memory(world, state, memory.edited(edit))
 

@@ -140,12 +140,34 @@ def replayed(edit, o):
 
 
 def held(model, seen, point):
-    """Whether an edit keeps a stored point from being replaced, contradicted and evicted."""
+    """Whether an edit keeps a stored point, wherever it stands by then, from being replaced, contradicted, evicted."""
     for edit in model.edits:
         locks = edit.kind == "hide" or (edit.kind == "lock" and seen.chunk <= edit.chunk)
         if locks and edit.selected.picks(seen, point):
             return True
+        point = carried(edit, seen, point)
     return False
+
+
+def touched(model, seen, point):
+    """Whether an edit removes, moves or paints a stored point."""
+    for edit in model.edits:
+        if edit.kind == "paint":
+            changes = point.cell in edit.paint.get((seen.chunk, seen.frame), {})
+        else:
+            ever = edit.kind in ("delete", "hide") or (edit.kind == "move" and seen.chunk <= edit.chunk)
+            changes = ever and edit.selected.picks(seen, point)
+        if changes:
+            return True
+        point = carried(edit, seen, point)
+    return False
+
+
+def carried(edit, seen, point):
+    """A point where an edit shows it."""
+    if edit.kind == "move" and seen.chunk <= edit.chunk and edit.selected.picks(seen, point):
+        return point._replace(at=moved_by(edit.transform, point.at))
+    return point
 
 
 def is_refused(model, at):
@@ -242,20 +264,18 @@ def reach_of(depth, counts):
 def carve(model, looks, chunk):
     """``looks``: (frame, reach, view of the coarse grid) of each new view."""
     tally = {"doubted": 0, "retired": 0}
-    alive = living(model)
-    shown = {id(o) for o in drawn(model, alive)}
-    touched = [len(o.points) > 0 and id(o) not in shown for o in alive]
     seen = list(model.seen)
     for frame, reach, view in looks:
         for index, o in enumerate(seen):
             own = o.chunk == chunk and (chunk >= 0 or o.frame == frame)
-            if own or touched[index] or o.chunk < 0 <= chunk:
+            if own or o.chunk < 0 <= chunk:
                 continue
             points = []
             for p in o.points:
                 cell = cell_of(p.at, view)
                 far = -math.inf if cell is None else reach[cell // view.width][cell % view.width]
-                if p.retired == NEVER and project(p.at, view)[2] * 1.1 < far and not held(model, o, p):
+                through = p.retired == NEVER and project(p.at, view)[2] * 1.1 < far
+                if through and not held(model, o, p) and not touched(model, o, p):
                     name = "doubted" if p.doubted == NEVER else "retired"
                     tally[name] += 1
                     p = p._replace(**{name: chunk})

@@ -7,11 +7,11 @@ import torch
 from scenes import geometry, memory_of, pose
 from spatial_memory.memory.camera import unproject
 from spatial_memory.memory.carve import carve
-from spatial_memory.memory.edits import Hide, Lock, Move
+from spatial_memory.memory.edits import Delete, Hide, Lock, Move
 from spatial_memory.memory.lift import lift_latents, lift_pixels
-from spatial_memory.memory.merge import keep_first, merge
+from spatial_memory.memory.merge import held_by, keep_first, merge
 from spatial_memory.memory.observation import NEVER, Observation
-from spatial_memory.memory.regions import Everywhere, Selection
+from spatial_memory.memory.regions import Box, Everywhere, Selection
 
 H, W = 48, 80
 ALL = Selection(Everywhere())
@@ -112,6 +112,36 @@ def test_what_an_edit_holds_or_moved_is_not_carved():
     aside[0, 3] = 0.01
     for edit in (Lock(ALL, 0), Hide(ALL, 0), Move(ALL, 0, aside)):
         assert stamps(memory_of([ghost()]).edited(edit), view(), 1)[1] == NEVER
+
+
+def test_what_an_edit_left_alone_is_carved_though_it_touched_others_of_the_same_frame():
+    """The ghost's left half is moved away, and its right half goes on being carved."""
+    aside = torch.eye(4)
+    aside[0, 3] = 5.0
+    camera = geometry(torch.ones(1, H, W)).cameras[0]
+    points = torch.tensor([[x / 10, 0.0, 1.0] for x in (-3, -2, -1, 1, 2, 3)])
+    o = Observation(points, torch.zeros(6, 4).half(), torch.arange(6).int(), camera, 0, 0)
+    left = Selection(Box((-50.0, 0.0, 0.0), (100.0, 100.0, 100.0)))
+    chosen = left.mask(o)
+    assert chosen.tolist() == [True] * 3 + [False] * 3
+    for edit in (Move(left, 0, aside), Delete(left, 0)):
+        memory = memory_of([o]).edited(edit)
+        for chunk in (1, 2):
+            memory, _ = carve(memory, view(), (4 * chunk,), chunk)
+        (after,) = memory.observations
+        assert (after.retired[chosen] == NEVER).all() and (after.doubted[chosen] == NEVER).all()
+        assert (after.retired[~chosen] == 2).all()
+
+
+def test_what_was_moved_and_then_locked_is_held_where_it_stands():
+    aside = torch.eye(4)
+    aside[0, 3] = 5.0
+    o = ghost()
+    there, here = (Selection(Box((x, 0.0, 1.0), (1.0, 1.0, 1.0))) for x in (5.0, 0.0))
+    memory = memory_of([o]).edited(Move(ALL, 0, aside))
+    assert held_by(memory.edited(Lock(there, 0)), o).all() and not held_by(memory.edited(Lock(here, 0)), o).any()
+    assert held_by(memory_of([o]).edited(Lock(here, 0)).edited(Move(ALL, 0, aside)), o).all()
+    assert not held_by(memory, o).any()
 
 
 def box_and_wall(c2w, box):
