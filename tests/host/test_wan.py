@@ -95,10 +95,25 @@ def test_runs_end_to_end(server, name, frames, chunks):
     assert all("how" in row for record in state.records for row in record["alignment"])
 
 
-def latents_of(server, steps, seed=0):
+def tuned(prompt, **options):
+    """The same prompt with Tune World Model behind Load World Model."""
+    (loader,) = [name for name, node in prompt.items() if node["class_type"].endswith("LoadWorldModel")]
+    for node in prompt.values():
+        for name, value in node["inputs"].items():
+            if value == [loader, 0]:
+                node["inputs"][name] = ["tuned", 0]
+    prompt["tuned"] = {
+        "class_type": PREFIX + "TuneWorldModel",
+        "inputs": {"world": [loader, 0], "every": 1, **options},
+    }
+    return prompt
+
+
+def latents_of(server, steps, **options):
     """The film's latents after a run of the latent workflow, and how often the log says that a network was loaded."""
     before = server.log.read_text(errors="replace").count("Requested to load SpatialHolder")
     prompt = small(server, "wan22_closed_loop_latent", 65)
+    prompt = tuned(prompt, **options) if options else prompt
     for node in prompt.values():
         if node["class_type"].endswith("DenoiseChunk"):
             node["inputs"]["steps"] = steps
@@ -119,6 +134,16 @@ def test_networks_give_way_to_another_model_and_come_back_with_the_same_bits(ser
     again, loads = latents_of(server, 3)
     assert loads >= 1 and torch.equal(first, again)
     assert "spatial transformer" in json.loads(server.get("/stand_in/held"))
+
+
+def test_a_tuned_world_draws_the_same_film_and_a_foretold_one_nearly(server):
+    plain, _ = latents_of(server, 6)
+    same, _ = latents_of(server, 6, every=1, attention="native", tile=8, overlap=2)
+    foretold, _ = latents_of(server, 6, every=2, first=2)
+    assert torch.equal(plain, same)
+    assert 0 < (foretold - plain).abs().mean() < 0.2 * plain.abs().mean()
+    refused = server.run(tuned(small(server, "wan22_closed_loop_latent", 65), offload=True))
+    assert "offload would move weights that ComfyUI moves too" in refused.message["exception_message"]
 
 
 def test_freeing_memory_by_hand_unloads_the_networks(server):
