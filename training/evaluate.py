@@ -87,15 +87,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kind", choices=("latent", "rgb"), default="latent")
     parser.add_argument("--steps", type=int, default=0, help="denoising steps a chunk; 0 = the world model's own")
     parser.add_argument("--guidance", type=float, default=1.0)
+    parser.add_argument("--every", type=int, default=1, help="compute every so many steps, foretell the others")
+    parser.add_argument("--first", type=int, default=2, help="steps at the start that are computed in any case")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the table; exit status 0 when every world was done."""
+    from ..models.forecast import Forecast
     from ..models.mini_geometry import MiniGeometry
+    from ..models.tuning import with_forecast
     from ..models.world import load_mini_world
 
     height, width = (int(part) for part in args.size.split("x"))
-    model = load_mini_world()
+    model = with_forecast(load_mini_world(), Forecast(args.every, args.first))
     own = model.defaults
     sampling = Sampling(own.sampler, args.steps or own.steps, args.guidance, own.shift)
     provider = MiniGeometry() if args.geometry == "mini" else None
@@ -117,6 +121,7 @@ def run(args: argparse.Namespace) -> int:
         "geometry": args.geometry,
         "kind": args.kind,
         "steps": sampling.steps,
+        "forwards": model.forecast.forwards(sampling.steps),
     }
     sys.stdout.write(json.dumps({"worlds": len(rows), **settings, **summary, **better}) + "\n")
     return 0
