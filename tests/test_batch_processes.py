@@ -94,7 +94,7 @@ def wait_for(found, process=None):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are killed the POSIX way")
 def test_an_item_that_is_killed_and_interrupted_goes_on_with_the_same_bits(place, capsys):
-    item = film("a", 81)  # three chunks
+    item = film("a", 177)  # seven chunks: the watcher need not be quick
     assert main([*arguments(place, "whole", item), "--keep-worlds"]) == 0
     given = [*arguments(place, "out", item), "--keep-worlds"]
     command = [sys.executable, str(place / "command.py"), *given]
@@ -102,12 +102,13 @@ def test_an_item_that_is_killed_and_interrupted_goes_on_with_the_same_bits(place
         assert wait_for(lambda: worlds(place, "out"), process)
         process.kill()
     assert process.returncode == -signal.SIGKILL
-    assert len(worlds(place, "out")) < 3 and batch_log.read_logs(place / "out") == []
+    assert len(worlds(place, "out")) < 7 and batch_log.read_logs(place / "out") == []
 
     second = threading.Event()
 
     def interrupt():
-        wait_for(lambda: len(worlds(place, "out")) == 2 or second.is_set())
+        before = len(worlds(place, "out"))
+        wait_for(lambda: len(worlds(place, "out")) > before or second.is_set())
         if not second.is_set():
             os.kill(os.getpid(), signal.SIGINT)
 
@@ -122,14 +123,15 @@ def test_an_item_that_is_killed_and_interrupted_goes_on_with_the_same_bits(place
 
     assert main(given) == 0
     (done,) = batch_log.read_log(place / "out" / "batch.jsonl")
-    assert len(done.resumed) == 1 and done.resumed[0].endswith("chunk001.safetensors")
+    (resumed,) = done.resumed
+    assert 1 <= int(Path(resumed).stem.removeprefix("chunk")) < 6
     names = [file.name for file in worlds(place, "whole")]
-    assert names == [f"chunk{k:03d}.safetensors" for k in range(3)] == [file.name for file in worlds(place, "out")]
+    assert names == [f"chunk{k:03d}.safetensors" for k in range(7)] == [file.name for file in worlds(place, "out")]
     (first, _), (second_time, _) = (load_tensors(worlds(place, output)[-1]) for output in ("whole", "out"))
     assert first.keys() == second_time.keys()
     assert all(torch.equal(first[name], second_time[name]) for name in first)
     films = [VideoFromFile(str(place / output / "a" / FILM)).get_components().images for output in ("whole", "out")]
-    assert len(films[0]) == 81 and torch.equal(*films)
+    assert len(films[0]) == 177 and torch.equal(*films)
 
 
 def test_world_files_of_a_changed_line_are_not_gone_on_from(place):
