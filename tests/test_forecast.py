@@ -73,3 +73,13 @@ def test_computing_every_step_changes_no_bit_and_guidance_is_foretold_from_its_o
     near, far = ((by(Forecast(every)) - whole).abs().max().item() for every in (2, 4))
     swapped = sample(guided(foretold(one, 12, Forecast(2)), foretold(one, 12, Forecast(2)), 2.0), start, sampling)
     assert 0 < near < far < 0.1 * whole.abs().max() < (swapped - whole).abs().max()
+
+
+@pytest.mark.parametrize(("order", "expected"), [(0, 0.5**3), (1, 0.5**3 + (0.5**3 - 0.6**3) / -0.1 * -0.1)])
+def test_only_the_last_steps_that_were_computed_count(order, expected):
+    call = foretold(lambda x, sigma, timestep: x * 0 + sigma**3, 9, Forecast(2, first=4, order=order))
+    x = torch.zeros(1)
+    for sigma in (0.9, 0.8, 0.6, 0.5):
+        assert call(x, sigma, 0.0).item() == pytest.approx(sigma**3)
+    assert call(x, 0.4, 0.0).item() == pytest.approx(expected, abs=1e-6)
+    assert call(x, 0.3, 0.0).item() == pytest.approx(0.3**3)
