@@ -23,6 +23,7 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 from spatial_memory.memory.camera import Cameras
 from spatial_memory.memory.presets import out_and_back
 from spatial_memory.memory.retrieve import References
+from spatial_memory.models.backbone import Wrap
 from spatial_memory.models.geometry import Estimate
 from spatial_memory.models.layout import WAN_LAYOUTS
 from spatial_memory.models.transformer import SpatialTransformer
@@ -101,18 +102,12 @@ class Clock:
         return torch.cuda.memory_allocated(self.device)
 
 
-class TimedBackbone:
+class TimedBackbone(Wrap):
     """A backbone whose calls are clocked."""
 
     def __init__(self, network: SpatialTransformer, clock: Clock) -> None:
-        self.network, self.clock = network, clock
-
-    @property
-    def device(self) -> torch.device:
-        return self.network.device
-
-    def parameters(self) -> Iterator[nn.Parameter]:
-        return self.network.parameters()
+        super().__init__(network)
+        self.clock = clock
 
     def __call__(self, *args, **keywords) -> Tensor:
         return self.clock.call("transformer", self.network, *args, **keywords)

@@ -211,11 +211,7 @@ def project_seen(planar: Tensor, view: Tensor, cameras: Cameras) -> tuple[Tensor
     Returns:
         u, v, each (N,).
     """
-    x, y, z = planar
-    columns = torch.cat([cameras.w2c[:, :3].flatten(1), cameras.K[:, :2].flatten(1)], 1).T.contiguous()  # (18, V)
-    m = columns.index_select(1, view)
-    right, down, ahead = (x * m[i] + y * m[i + 1] + z * m[i + 2] + m[i + 3] for i in (0, 4, 8))
-    return right / ahead * m[12] + m[14], down / ahead * m[16] + m[17]
+    return _imaged(planar, lenses(cameras).table.T.contiguous().index_select(1, view))
 
 
 def project_rows(planar: Tensor, cameras: Cameras) -> tuple[Tensor, Tensor]:
@@ -227,8 +223,12 @@ def project_rows(planar: Tensor, cameras: Cameras) -> tuple[Tensor, Tensor]:
     Returns:
         u, v, each (V, N).
     """
+    return _imaged(planar, lenses(cameras).columns(*range(18)))
+
+
+def _imaged(planar: Tensor, m: Tensor) -> tuple[Tensor, Tensor]:
+    """u, v of points (3, ...) whose cameras' numbers are ``m`` (18, ...), in the order of ``Lenses.table``."""
     x, y, z = planar
-    m = lenses(cameras).columns(*range(18))
     right, down, ahead = (x * m[i] + y * m[i + 1] + z * m[i + 2] + m[i + 3] for i in (0, 4, 8))
     return right / ahead * m[12] + m[14], down / ahead * m[16] + m[17]
 

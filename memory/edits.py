@@ -23,8 +23,28 @@ def _nothing(count: int, device: torch.device) -> Tensor:
     return torch.zeros(count, dtype=torch.bool, device=device)
 
 
+class Change:
+    """What an edit says of points that it does not concern."""
+
+    def refuses(self, points: Tensor) -> Tensor:
+        """None (N,)."""
+        return _nothing(len(points), points.device)
+
+    def holds(self, observation: Observation) -> Tensor:
+        """None (N,)."""
+        return _nothing(len(observation), observation.points.device)
+
+    def touches(self, observation: Observation) -> Tensor:
+        """None (N,)."""
+        return _nothing(len(observation), observation.points.device)
+
+    def carried(self, observation: Observation) -> Observation:
+        """Where they were."""
+        return observation
+
+
 @dataclass(frozen=True, eq=False)
-class Delete:
+class Delete(Change):
     """Points that are gone, and a place where none is remembered again."""
 
     selection: Selection
@@ -37,14 +57,8 @@ class Delete:
         chosen_by_place = self.selection.frames is None
         return self.selection.region.contains(points) if chosen_by_place else _nothing(len(points), points.device)
 
-    def holds(self, observation: Observation) -> Tensor:
-        return _nothing(len(observation), observation.points.device)
-
     def touches(self, observation: Observation) -> Tensor:
         return self.selection.mask(observation)
-
-    def carried(self, observation: Observation) -> Observation:
-        return observation
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +70,7 @@ class Hide(Delete):
 
 
 @dataclass(frozen=True, eq=False)
-class Lock:
+class Lock(Change):
     """Points that are never replaced, evicted or contradicted."""
 
     selection: Selection
@@ -65,23 +79,14 @@ class Lock:
     def replay(self, observations: Observations) -> Observations:
         return observations
 
-    def refuses(self, points: Tensor) -> Tensor:
-        return _nothing(len(points), points.device)
-
     def holds(self, observation: Observation) -> Tensor:
         if observation.chunk > self.chunk:
             return _nothing(len(observation), observation.points.device)
         return self.selection.mask(observation)
 
-    def touches(self, observation: Observation) -> Tensor:
-        return _nothing(len(observation), observation.points.device)
-
-    def carried(self, observation: Observation) -> Observation:
-        return observation
-
 
 @dataclass(frozen=True, eq=False)
-class Move:
+class Move(Change):
     """Points that stand elsewhere: a rigid ``transform`` (4, 4) in world."""
 
     selection: Selection
@@ -99,12 +104,6 @@ class Move:
             if bool(mask.any()):
                 shown.append(moved(o.where(mask), self.transform))
         return tuple(shown)
-
-    def refuses(self, points: Tensor) -> Tensor:
-        return _nothing(len(points), points.device)
-
-    def holds(self, observation: Observation) -> Tensor:
-        return _nothing(len(observation), observation.points.device)
 
     def touches(self, observation: Observation) -> Tensor:
         there = observation.chunk <= self.chunk
@@ -129,7 +128,7 @@ class Patch:
 
 
 @dataclass(frozen=True, eq=False)
-class Paint:
+class Paint(Change):
     """Points that look otherwise."""
 
     chunk: int
@@ -139,22 +138,13 @@ class Paint:
         by_frame = {(p.at_chunk, p.frame): p for p in self.patches}
         return tuple(_painted(o, by_frame.get((o.chunk, o.frame))) for o in observations)
 
-    def refuses(self, points: Tensor) -> Tensor:
-        return _nothing(len(points), points.device)
-
-    def holds(self, observation: Observation) -> Tensor:
-        return _nothing(len(observation), observation.points.device)
-
     def touches(self, observation: Observation) -> Tensor:
         mine = [p.cells for p in self.patches if (p.at_chunk, p.frame) == (observation.chunk, observation.frame)]
         return torch.isin(observation.cells, torch.cat([observation.cells[:0], *mine]))
 
-    def carried(self, observation: Observation) -> Observation:
-        return observation
-
 
 @dataclass(frozen=True, eq=False)
-class Insert:
+class Insert(Change):
     """Points from elsewhere: a file, or another picture."""
 
     chunk: int
@@ -162,18 +152,6 @@ class Insert:
 
     def replay(self, observations: Observations) -> Observations:
         return (*observations, *self.observations)
-
-    def refuses(self, points: Tensor) -> Tensor:
-        return _nothing(len(points), points.device)
-
-    def holds(self, observation: Observation) -> Tensor:
-        return _nothing(len(observation), observation.points.device)
-
-    def touches(self, observation: Observation) -> Tensor:
-        return _nothing(len(observation), observation.points.device)
-
-    def carried(self, observation: Observation) -> Observation:
-        return observation
 
 
 def moved(observation: Observation, transform: Tensor) -> Observation:

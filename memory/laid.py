@@ -41,7 +41,7 @@ def laid_out(observations: Sequence[Observation]) -> Laid:
     """Observations ready to be looked at."""
     device = observations[0].points.device if observations else torch.device("cpu")
     sizes = torch.tensor([len(o) for o in observations], dtype=torch.int64, device=device)
-    begin = (sizes.cumsum(0) - sizes)[sizes > 0]
+    begin = _begins(sizes)[sizes > 0]
     kept = tuple(o for o in observations if len(o))
     nothing = torch.empty(3, 0, device=device)
     tiles = [o.tiles for o in kept]
@@ -49,7 +49,7 @@ def laid_out(observations: Sequence[Observation]) -> Laid:
     count = torch.tensor([len(t) for t in tiles], dtype=torch.int64, device=device)
     groups = _groups(count)
     owner, first = _numbered(groups)
-    group = (groups.cumsum(0) - groups).repeat_interleave(count) + _numbered(count)[1] // SIDE_BY_SIDE
+    group = _begins(groups).repeat_interleave(count) + _numbered(count)[1] // SIDE_BY_SIDE
     wide = group.expand(3, -1)
     return Laid(
         kept,
@@ -70,10 +70,15 @@ def _groups(tiles: Tensor) -> Tensor:
     return (tiles + (SIDE_BY_SIDE - 1)) // SIDE_BY_SIDE
 
 
+def _begins(counts: Tensor) -> Tensor:
+    """Where each of some runs (R,) begins that lie behind one another: (R,), in the dtype of the counts."""
+    return counts.cumsum(0, dtype=counts.dtype) - counts
+
+
 def _numbered(counts: Tensor) -> tuple[Tensor, Tensor]:
     """Runs of so many (R,), behind one another: the run that each is in, and its number there."""
     run = torch.arange(len(counts), device=counts.device).repeat_interleave(counts)
-    return run, torch.arange(len(run), device=counts.device) - (counts.cumsum(0) - counts).index_select(0, run)
+    return run, torch.arange(len(run), device=counts.device) - _begins(counts).index_select(0, run)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +98,7 @@ class Shown:
         counts = torch.tensor([len(o) for o in self.observations], dtype=torch.int32, device=self.begin.device)
         order = torch.cat([o.tiles.order for o in self.observations])
         return (
-            torch.stack([counts.cumsum(0, dtype=torch.int32) - counts, counts]),
+            torch.stack([_begins(counts), counts]),
             order,
             torch.cat([o.planar for o in self.observations], 1),
         )
@@ -130,7 +135,7 @@ def shown(laid: Laid, cameras: Cameras, margin: float = 0.0) -> Shown:
     which = may_see(laid.hulls, cameras, margin).any(0).nonzero()[:, 0]
     owner, group = _numbered(_groups(laid.tiles.index_select(0, which)))
     every = _groups(laid.tiles)
-    column = (every.cumsum(0) - every).index_select(0, which).index_select(0, owner) + group
+    column = _begins(every).index_select(0, which).index_select(0, owner) + group
     hulls = _hulls(laid, laid.group_low, laid.group_high, column, which.index_select(0, owner))
     near = may_see(hulls, cameras, margin).any(0).nonzero()[:, 0]
     owner, tile = owner.index_select(0, near)[:, None], group.index_select(0, near)[:, None] * SIDE_BY_SIDE
@@ -138,7 +143,7 @@ def shown(laid: Laid, cameras: Cameras, margin: float = 0.0) -> Shown:
     there = (tile < laid.tiles.index_select(0, which)[owner]).flatten().nonzero()[:, 0]
     tile, owner = tile.flatten().index_select(0, there), owner.expand_as(tile).flatten().index_select(0, there)
     source = which.index_select(0, owner)
-    column = (laid.tiles.cumsum(0) - laid.tiles).index_select(0, source) + tile
+    column = _begins(laid.tiles).index_select(0, source) + tile
     hulls = _hulls(laid, laid.low, laid.high, column, source)
     some = tuple(laid.observations[i] for i in which.tolist())
     return Shown(some, which, laid.begin.index_select(0, which), owner, tile, hulls)

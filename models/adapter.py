@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from .backbone import Backbone, Wrap
 from .checkpoints import Report
 from .lora import Lora, LowRank
 
@@ -71,19 +71,13 @@ class Adapter(nn.Module):
         return add
 
 
-class Adapted:
+class Adapted(Wrap):
     """A network with its LoRA on, as a backbone: the weights are those of the network itself."""
 
-    def __init__(self, network: nn.Module, adapter: Adapter) -> None:
-        self.network, self.adapter = network, adapter
-
-    @property
-    def device(self) -> torch.device:
-        return next(self.network.parameters()).device
-
-    def parameters(self) -> Iterator[nn.Parameter]:
-        yield from self.network.parameters()
+    def __init__(self, network: Backbone, adapter: Adapter) -> None:
+        super().__init__(network)
+        self.adapter = adapter
 
     def __call__(self, *args, **keywords) -> Tensor:
-        with self.adapter.on(self.network):
+        with self.adapter.on(self.network):  # type: ignore[arg-type]
             return self.network(*args, **keywords)

@@ -1,12 +1,9 @@
 """A backbone whose attention is computed by a library of the user's choice, as diffusers dispatches it."""
 
-from collections.abc import Iterator
-
-import torch
 from diffusers.models.attention_dispatch import attention_backend
-from torch import Tensor, nn
+from torch import Tensor
 
-from .backbone import Backbone
+from .backbone import Backbone, Wrap
 
 KERNELS = ("native", "flash", "_flash_3", "sage", "xformers", "flex")  # those that download nothing
 
@@ -26,20 +23,13 @@ def check_kernel(kernel: str) -> None:
         raise ValueError(f"attention {kernel!r} cannot be used here: {found} Or choose 'native'.") from found
 
 
-class Attending:
+class Attending(Wrap):
     """A backbone within which attention is computed by one kernel; outside of its calls nothing has changed."""
 
     def __init__(self, network: Backbone, kernel: str) -> None:
         check_kernel(kernel)
-        self.network, self.kernel = network, kernel
-
-    @property
-    def device(self) -> torch.device:
-        return self.network.device
-
-    def parameters(self) -> Iterator[nn.Parameter]:
-        """Those of the network."""
-        return self.network.parameters()
+        super().__init__(network)
+        self.kernel = kernel
 
     def __call__(self, *given, **named) -> Tensor:
         """See ``models.backbone.Backbone``."""

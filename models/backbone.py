@@ -1,7 +1,7 @@
 """What a world model asks of the network that draws: called the same whether diffusers holds it or the host does."""
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -36,3 +36,26 @@ class Backbone(Protocol):
         Returns:
             (B, C, R + F, h, w) in the network's dtype.
         """
+
+
+class Wrap:
+    """A backbone around another one: the same device, the same weights."""
+
+    def __init__(self, network: Backbone) -> None:
+        self.network = network
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network computes."""
+        return self.network.device
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Those of the network."""
+        return self.network.parameters()
+
+
+def layers(backbone: Any) -> Iterator[Any]:
+    """A backbone and what it wraps, from the outside in."""
+    while backbone is not None:
+        yield backbone
+        backbone = getattr(backbone, "network", None)

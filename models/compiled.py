@@ -6,7 +6,7 @@ import shutil
 import torch
 from torch import nn
 
-from .transformer import SpatialTransformer
+from .transformer import SpatialBlock, SpatialTransformer
 
 
 def check_compiler(device: torch.device) -> None:
@@ -28,8 +28,15 @@ def check_compiler(device: torch.device) -> None:
         ) from missing
 
 
+def is_compiled(network: SpatialTransformer) -> bool:
+    """Whether its blocks are compiled, or will be at the first forward."""
+    return not isinstance(network.blocks[0], SpatialBlock)
+
+
 def compiled(network: SpatialTransformer) -> SpatialTransformer:
-    """The network with its blocks compiled one by one, so that all share one program. Compiled at the first forward."""
+    """The network with its blocks compiled one by one at the first forward; itself where they are already."""
+    if is_compiled(network):
+        return network
     twin = copy.copy(network)
     twin._modules = dict(network._modules)
     for name in ("blocks", "vace_blocks"):

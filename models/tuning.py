@@ -6,13 +6,15 @@ from dataclasses import replace
 import torch
 
 from .attending import Attending
-from .backbone import Backbone
+from .backbone import Backbone, layers
 from .blockwise import Blockwise
-from .compiled import check_compiler, compiled
+from .compiled import check_compiler, compiled, is_compiled
 from .forecast import Forecast
 from .tiled_codec import TiledCodec
 from .transformer import SpatialTransformer
 from .world import WorldModel
+
+EITHER = "compiled blocks cannot be moved one by one; choose compile or offload"
 
 
 def with_kernel(world: WorldModel, kernel: str) -> WorldModel:
@@ -21,31 +23,41 @@ def with_kernel(world: WorldModel, kernel: str) -> WorldModel:
     Raises:
         ValueError: the kernel is not installed, or somebody else holds the network.
     """
-    _networks(world, "attention")
-    later = None if world.later is None else Attending(world.later, kernel)
-    return replace(world, transformer=Attending(world.transformer, kernel), later=later)
+    return _changed(world, "attention", lambda backbone: Attending(backbone, kernel))
 
 
 def with_compiled_blocks(world: WorldModel) -> WorldModel:
     """The world with compiled blocks. The first forward of each shape takes a minute or more.
 
     Raises:
-        ValueError: nothing here compiles, somebody else holds the network, or a LoRA is switched on between chunks.
+        ValueError: nothing here compiles, somebody else holds the network, a LoRA is switched on between chunks, or
+            blocks come to the device in turn.
     """
     if world.later is not None:
         raise ValueError("compiled blocks do not see a LoRA that is switched on between chunks; set compile to off")
-    _networks(world, "compile")
-    check_compiler(world.transformer.device)
-    return replace(world, transformer=_around(world.transformer, compiled))
+
+    def change(backbone: Backbone) -> Backbone:
+        if isinstance(backbone, Attending):
+            return Attending(change(backbone.network), backbone.kernel)
+        if isinstance(backbone, Blockwise):
+            raise ValueError(EITHER)
+        check_compiler(backbone.device)
+        if isinstance(backbone, SpatialTransformer):
+            return compiled(backbone)
+        assert hasattr(backbone, "around")
+        return backbone.around(compiled(_inner(backbone)))
+
+    return _changed(world, "compile", change)
 
 
 def with_tiles(world: WorldModel, tile: int, overlap: int) -> WorldModel:
-    """The world with a codec that decodes in tiles.
+    """The world with a codec that decodes in tiles; in these ones, where it did so before.
 
     Raises:
         ValueError: its codec cannot, or sizes that do not fit.
     """
-    return replace(world, codec=TiledCodec(world.codec, tile, overlap))  # type: ignore[arg-type]
+    whole = world.codec.codec if isinstance(world.codec, TiledCodec) else world.codec
+    return replace(world, codec=TiledCodec(whole, tile, overlap))  # type: ignore[arg-type]
 
 
 def with_forecast(world: WorldModel, plan: Forecast) -> WorldModel:
@@ -57,15 +69,21 @@ def with_blocks_in_turn(world: WorldModel, device: torch.device) -> WorldModel:
     """The world with its blocks on the device one at a time.
 
     Raises:
-        ValueError: somebody else holds the network.
+        ValueError: somebody else holds the network, or its blocks are compiled.
     """
-    first, *later = _networks(world, "offload")
-    turns = [Blockwise(_inner(network), device, getattr(network, "adapter", None)) for network in (first, *later)]
-    return replace(world, transformer=turns[0], later=turns[1] if later else None)
+
+    def change(backbone: Backbone) -> Backbone:
+        if isinstance(backbone, Attending):
+            return Attending(change(backbone.network), backbone.kernel)
+        if is_compiled(_inner(backbone)):
+            raise ValueError(EITHER)
+        return Blockwise(_inner(backbone), device, getattr(backbone, "adapter", None))
+
+    return _changed(world, "offload", change)
 
 
-def _networks(world: WorldModel, option: str) -> list[Backbone]:
-    """The backbones of a world, which must be diffusers networks.
+def _changed(world: WorldModel, option: str, change: Callable[[Backbone], Backbone]) -> WorldModel:
+    """The world with each of its backbones changed, which must be diffusers networks.
 
     Raises:
         ValueError: ComfyUI holds them.
@@ -77,21 +95,11 @@ def _networks(world: WorldModel, option: str) -> list[Backbone]:
                 f"{option} is ComfyUI's own affair for a world of Apply Spatial Control: choose it by ComfyUI's start "
                 f"options and model nodes, and leave {option} as it is here"
             )
-    return networks
+    first, *later = map(change, networks)
+    return replace(world, transformer=first, later=later[0] if later else None)
 
 
 def _inner(backbone: Backbone) -> SpatialTransformer:
     """The transformer inside however many wraps."""
-    while not isinstance(backbone, SpatialTransformer) and hasattr(backbone, "network"):
-        backbone = backbone.network
-    return backbone  # type: ignore[return-value]
-
-
-def _around(backbone: Backbone, change: Callable[[SpatialTransformer], SpatialTransformer]) -> Backbone:
-    """The same wraps around a changed transformer."""
-    if isinstance(backbone, SpatialTransformer):
-        return change(backbone)
-    if isinstance(backbone, Attending):
-        return Attending(_around(backbone.network, change), backbone.kernel)
-    assert hasattr(backbone, "around")
-    return backbone.around(change(_inner(backbone)))
+    *_, innermost = layers(backbone)
+    return innermost

@@ -22,6 +22,17 @@ def transformer_activation(config: Mapping[str, Any], references: int, frames: i
 
 def codec_activation(config: Mapping[str, Any], h: int, w: int) -> int:
     """Bytes of decoding one latent of h x w cells (four frames), beside the weights and the causal caches."""
+    return _widest(config, config["decoder_base_dim"] or config["base_dim"], h, w)
+
+
+def encoding_activation(config: Mapping[str, Any], h: int, w: int) -> int:
+    """Bytes of encoding the four frames of a latent of h x w cells, if a channel and pixel takes what it does there.
+
+    Not measured: the encoder is the narrower half, so decoding whole frames always needs more.
+    """
+    return _widest(config, config["base_dim"], h, w)
+
+
+def _widest(config: Mapping[str, Any], width: int, h: int, w: int) -> int:
     side = config["scale_factor_spatial"] // (config["patch_size"] or 1)
-    width = config["decoder_base_dim"] or config["base_dim"]
     return PIXELS * 4 * h * side * w * side * width

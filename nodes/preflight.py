@@ -1,5 +1,6 @@
 """The node that says what a film will cost before it is begun, and refuses what cannot be done."""
 
+from ..models.backbone import layers
 from ..models.wan_world import trained_together
 from ..rollout.loop import remaining
 from ..rollout.preflight import REACHED, cost_of, rate_of, refusal, sentences
@@ -9,12 +10,8 @@ from .host import PathSocket, State, World, device_bytes, free_disk, io, result,
 
 def config_of(network) -> dict | None:
     """The configuration of a network that diffusers built, wherever it is wrapped; None for another's."""
-    while network is not None:
-        config = getattr(network, "config", None)
-        if config is not None and "num_layers" in config:
-            return dict(config)
-        network = getattr(network, "network", None)
-    return None
+    configs = [getattr(layer, "config", None) for layer in layers(network)]
+    return next((dict(config) for config in configs if config is not None and "num_layers" in config), None)
 
 
 def codec_config_of(codec) -> dict | None:

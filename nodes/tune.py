@@ -110,8 +110,6 @@ class TuneWorldModel(io.ComfyNode):
                     "offload would move weights that ComfyUI moves too; use Apply Spatial Control, whose model ComfyUI "
                     "loads in parts, or run the workflow from the command line"
                 )
-            if compile:
-                raise ValueError("compiled blocks cannot be moved one by one; choose compile or offload")
             world = with_blocks_in_turn(world, compute_device())
         if compile:
             world = with_compiled_blocks(world)

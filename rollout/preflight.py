@@ -11,8 +11,11 @@ from typing import Any
 import torch
 
 from ..memory.grid import LatentGrid
+from ..models.backbone import layers
+from ..models.blockwise import Blockwise
 from ..models.sampler import Sampling
-from ..models.wan_memory import codec_activation, transformer_activation
+from ..models.tiled_codec import TiledCodec
+from ..models.wan_memory import codec_activation, encoding_activation, transformer_activation
 from ..models.world import WorldModel
 from .plan import ChunkPlan
 
@@ -62,8 +65,9 @@ def cost_of(
             flops += passes * forward_flops(config, references, frames, h, w)
             activation = max(activation or 0, transformer_activation(config, references, frames, h, w))
     if codec_config is not None:
-        tile = getattr(world.codec, "tile", max(h, w))
-        activation = max(activation or 0, codec_activation(codec_config, min(tile, h), min(tile, w)))
+        tile = world.codec.tile if isinstance(world.codec, TiledCodec) else max(h, w)
+        decoding = codec_activation(codec_config, min(tile, h), min(tile, w))
+        activation = max(activation or 0, decoding, encoding_activation(codec_config, h, w))
     return Cost(
         len(chunks),
         passes * len(chunks),
@@ -80,10 +84,10 @@ def forward_flops(config: Mapping[str, Any], references: int, frames: int, h: in
     cells = (h // patch_h) * (w // patch_w)
     width, feed = config["num_attention_heads"] * config["attention_head_dim"], config["ffn_dim"]
     total = 0.0
-    for layers, tokens in ((config["num_layers"], references + frames), (len(config["vace_layers"]), frames)):
+    for depth, tokens in ((config["num_layers"], references + frames), (len(config["vace_layers"]), frames)):
         n = tokens * cells
         linear = 2.0 * n * width * (6 * width + 2 * feed)  # q, k, v, o, and q, o of the cross-attention
-        total += layers * (linear + 4.0 * n * n * width)
+        total += depth * (linear + 4.0 * n * n * width)
     return total
 
 
@@ -102,10 +106,8 @@ def rate_of(device: torch.device) -> float:
 
 def _on_device(world: WorldModel) -> int:
     """Bytes of weights that lie on the device at once: all of them, unless blocks come in turn."""
-    network: Any = world.transformer
-    while network is not None and not hasattr(network, "device_bytes"):
-        network = getattr(network, "network", None)
-    return world.get_ram_usage() if network is None else network.device_bytes()
+    in_turn = [layer.device_bytes() for layer in layers(world.transformer) if isinstance(layer, Blockwise)]
+    return in_turn[0] if in_turn else world.get_ram_usage()
 
 
 def _world_files(grid: LatentGrid, chunks: tuple[ChunkPlan, ...], height: int, width: int, kind: str) -> int:

@@ -1,14 +1,13 @@
 """One chunk at a tiny size: what each step reads, makes and leaves alone."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 import tiny_rollout as tiny
 import torch
-from spatial_memory.memory.camera import Cameras, concatenate
+from spatial_memory.memory.camera import concatenate
 from spatial_memory.memory.presets import hold, pan
 from spatial_memory.memory.splat import splat_centred
-from spatial_memory.models.geometry import Estimate
 from spatial_memory.models.layout import Layout, control_with_offset
 from spatial_memory.models.sampler import Sampling
 from spatial_memory.rollout import chunk
@@ -28,10 +27,6 @@ def first():
 @pytest.fixture(scope="module")
 def second(first):
     return tiny.one_chunk(first)
-
-
-def denoised(state, world=tiny.WORLD, references=None):
-    return chunk.denoise_chunk(world, state, chunk.warp(world, state), references, world.defaults)
 
 
 def test_a_chunk_ends_with_its_frames_in_the_past(first, second):
@@ -64,7 +59,7 @@ def test_no_step_writes_into_its_arguments(first):
     held = [t.clone() for t in tiny.tensors(state)]
     warp = chunk.warp(tiny.WORLD, state)
     shown = warp.control.clone(), warp.known.clone()
-    done, images = denoised(state)
+    done, images = tiny.denoised(state)
     geometry = chunk.chunk_geometry(tiny.WallGeometry(), done, images)
     pictures, depth = images.clone(), geometry.depth.clone()
     chunk.update(tiny.WORLD, done, images, geometry)
@@ -191,66 +186,6 @@ def test_the_record_says_what_the_chunk_saw(second):
     assert record["sampling"] == {"sampler": "euler", "steps": 2, "guidance_scale": 1.0, "shift": 3.0, "forwards": 2}
 
 
-def test_a_camera_at_rest_teaches_nothing_new():
-    path = hold(33)
-    state = tiny.begin(path=path)
-    assert tiny.one_chunk(state, path).memory.num_points == state.memory.num_points
-
-
-def test_new_points_carry_chunk_and_frame_and_lie_on_the_wall(first, second):
-    added = second.memory.observations[len(first.memory.observations) :]
-    assert added and all(o.chunk == 0 and o.frame in range(4, 33, 4) for o in added)
-    points = torch.cat([o.points for o in added])
-    assert (points[:, 2] + 0.2 * points[:, 0] - 2).abs().max() < 0.02
-
-
-@pytest.mark.parametrize("kind", ["latent", "rgb"])
-@pytest.mark.parametrize("name", ["dynamic", "sky"])
-def test_what_moves_or_is_sky_never_enters_memory(kind, name):
-    state = tiny.begin(kind)
-    everything = torch.ones(1, 64, 96)
-    assert tiny.one_chunk(state, **{name: everything}).memory.num_points == state.memory.num_points
-    some = torch.zeros(33, 64, 96)
-    some[:, :, :10] = 1  # the side from which new places enter the picture
-    done = tiny.one_chunk(state, **{name: some})
-    added = [o for o in done.memory.observations if o.chunk == 0]
-    columns = torch.cat([o.cells % o.camera.width for o in added])
-    edge = 2 if kind == "latent" else 10  # a cell that the mask touches goes as a whole
-    assert len(columns) and columns.min() == edge
-    assert tiny.one_chunk(state).memory.num_points > done.memory.num_points
-
-
-def test_depth_of_another_scale_is_aligned_to_the_memory(first):
-    state, images = denoised(tiny.aimed(first))
-    exact = chunk.chunk_geometry(tiny.WallGeometry(), state, images)
-    scaled = chunk.chunk_geometry(tiny.WallGeometry(1.4), state, images)
-    assert exact.alignment[0]["how"] == "kept" and torch.equal(exact.depth, tiny.wall_depth(exact.cameras))
-    assert all(row["how"] == "aligned" for row in scaled.alignment)
-    off = (scaled.depth / exact.depth - 1).abs()
-    assert off.median() < 0.01 and off.max() < 0.06  # the fit extrapolates to what 8 x 12 cells do not show
-    assert not scaled.metric and scaled.scene_unit == first.memory.scene_unit
-
-
-def test_metric_depth_over_a_metric_memory_is_taken_as_it_is(first):
-    class Metric(tiny.WallGeometry):
-        def estimate(self, *given):
-            return super().estimate(*given)._replace(metric=True)
-
-    metric = replace(first, memory=replace(first.memory, metric=True))
-    state, images = denoised(tiny.aimed(metric))
-    found = chunk.chunk_geometry(Metric(1.4), state, images)
-    assert {row["how"] for row in found.alignment} == {"metric"}
-    assert torch.equal(found.depth, 1.4 * tiny.wall_depth(found.cameras))
-
-
-def test_depth_that_overlaps_nothing_stays_as_it_is_and_the_record_says_so(first):
-    state, images = denoised(tiny.aimed(first))
-    away = replace(state, memory=state.memory.select(lambda o: o.points[:, 0] > 1e9))
-    lost = chunk.chunk_geometry(tiny.WallGeometry(1.4), away, images)
-    assert torch.equal(lost.depth, 1.4 * tiny.wall_depth(lost.cameras))
-    assert {row["how"] for row in lost.alignment} == {"alone"}
-
-
 def test_the_baseline_keeps_its_history_and_forgets_the_rest(first):
     state = tiny.aimed(first)
     state, images = chunk.denoise_chunk(tiny.WORLD, state, chunk.blank(tiny.WORLD, state), None, tiny.WORLD.defaults)
@@ -280,72 +215,10 @@ def test_mirage_repeats_the_last_latent_and_puts_two_behind_the_target():
     assert torch.equal(warp.control, splat_centred(state.memory, cameras).features.transpose(0, 1))
     found = chunk.retrieve(MIRAGE, aimed, "algorithm1", 3)
     assert max(row["frame"] for row in found.considered) == 20  # 24 and 28 stand behind the target
-    done, images = denoised(aimed, MIRAGE, found)
+    done, images = tiny.denoised(aimed, MIRAGE, found)
     assert done.fresh.shape[1] == 8 and images.shape[0] == 32
     assert chunk.blank(MIRAGE, aimed).known.shape == (11, 8, 12)
     assert torch.equal(window_cameras(MIRAGE, aimed).c2w, path.c2w[32:65])
-
-
-def test_more_posed_pictures_are_remembered_and_referred_to():
-    path = pan(33, 40.0)
-    cameras = concatenate([path.bake(64, 96)[:1], path.bake(64, 96)[32:]])
-    images = torch.cat([tiny.photograph(0), tiny.photograph(1)])
-    state = chunk.start(tiny.WORLD, images, cameras)
-    geometry = chunk.start_geometry(tiny.WallGeometry(1.0), images, cameras)
-    state = chunk.init_memory(tiny.WORLD, state, images, geometry, "latent")
-    assert [(o.frame, o.chunk) for o in state.memory.observations] == [(0, -1), (-1, -1)]
-    found = chunk.retrieve(tiny.WORLD, tiny.aimed(state, path), "algorithm1", 2)
-    assert found.frames == (-1,)  # frame 0 is history
-    with pytest.raises(ValueError, match="1 images.*expected the 2"):
-        chunk.init_memory(tiny.WORLD, state, images[:1], geometry, "latent")
-
-
-def test_later_pictures_are_aligned_to_the_first():
-    cameras = pan(33, 10.0).bake(64, 96)[[0, 32]]
-    images = torch.cat([tiny.photograph(0), tiny.photograph(1)])
-
-    class Unequal(tiny.WallGeometry):
-        def estimate(self, *given):
-            found = super().estimate(*given)
-            return found._replace(depth=found.depth * torch.tensor([1.0, 1.5])[:, None, None])
-
-    geometry = chunk.start_geometry(Unequal(), images, cameras)
-    assert ((geometry.depth / tiny.wall_depth(cameras) - 1).abs() < 0.02).all()
-
-
-def test_the_first_memory_leaves_sky_and_movers_out():
-    image, cameras = tiny.photograph(), tiny.PATH.bake(64, 96)[:1]
-    mask = torch.zeros(1, 64, 96)
-    mask[:, :20] = 1
-    state = chunk.start(tiny.WORLD, image, cameras)
-    for name in ("dynamic", "sky"):
-        geometry = chunk.start_geometry(tiny.WallGeometry(), image, cameras, **{name: mask})
-        memory = chunk.init_memory(tiny.WORLD, state, image, geometry, "latent").memory
-        assert (memory.observations[0].cells // 12).min() == 3  # rows 0..2 are touched by pixels 0..19
-        assert geometry.scene_unit == tiny.wall_depth(cameras)[0, 20:].median().item()
-
-
-@pytest.mark.parametrize(
-    "images, cameras, match",
-    [
-        (torch.rand(1, 3, 60, 96), (60, 96), "height is 60, expected a multiple of 16; the nearest are 48 and 64"),
-        (torch.rand(1, 3, 64, 96) * 2, (64, 96), r"outside \[0, 1\]"),
-        (torch.full((1, 3, 64, 96), float("nan")), (64, 96), "NaN"),
-        (torch.rand(0, 3, 64, 96), (64, 96), "empty"),
-        (torch.rand(2, 3, 64, 96), (64, 96), "1 cameras on 64 x 96, expected one for each of the 2"),
-        (torch.rand(1, 3, 64, 96), (32, 96), "1 cameras on 32 x 96"),
-        (torch.rand(3, 64, 96), (64, 96), "images has shape"),
-    ],
-)
-def test_start_refuses(images, cameras, match):
-    with pytest.raises(ValueError, match=match):
-        chunk.start(tiny.WORLD, images, tiny.PATH.bake(*cameras)[:1])
-
-
-def test_start_refuses_a_pose_that_is_no_rotation():
-    cameras = tiny.PATH.bake(64, 96)[:1]
-    with pytest.raises(ValueError, match="no rotation"):
-        chunk.start(tiny.WORLD, tiny.photograph(), Cameras(cameras.c2w * 2, cameras.K, 64, 96))
 
 
 def test_aiming_refuses_a_slice_that_does_not_follow(first, second):
@@ -359,7 +232,7 @@ def test_aiming_refuses_a_slice_that_does_not_follow(first, second):
 
 def test_steps_out_of_order_or_of_another_chunk_are_refused(first, second):
     state = tiny.aimed(second)
-    done, images = denoised(state)
+    done, images = tiny.denoised(state)
     geometry = chunk.chunk_geometry(tiny.WallGeometry(), done, images)
     with pytest.raises(ValueError, match="no new latents"):
         chunk.update(tiny.WORLD, state, images, geometry)
@@ -384,25 +257,3 @@ def test_steps_out_of_order_or_of_another_chunk_are_refused(first, second):
         chunk.warp(tiny.WORLD, replace(state, world="other"))
     with pytest.raises(ValueError, match="codec 'wan'"):
         chunk.warp(tiny.WORLD, replace(state, memory=replace(state.memory, codec="wan")))
-
-
-def test_a_given_picture_is_remembered_however_unsure_its_depth_is_and_a_made_one_is_not():
-    @dataclass(frozen=True)
-    class Unsure:
-        """The wall's depth in the left half, nothing in the right one, and hardly any confidence."""
-
-        name: str = "unsure"
-
-        def estimate(self, images, cameras, rendered_depth, rendered_known, scene_unit):
-            depth = tiny.wall_depth(cameras)
-            depth[..., tiny.WIDTH // 2 :] = 0
-            nothing = torch.zeros_like(depth, dtype=torch.bool)
-            return Estimate(depth, torch.full_like(depth, 0.01), nothing, False)
-
-    image, cameras = tiny.photograph(), tiny.PATH.bake(tiny.HEIGHT, tiny.WIDTH)[:1]
-    state = chunk.start(tiny.WORLD, image, cameras)
-    geometry = chunk.start_geometry(Unsure(), image, cameras)
-    state = chunk.init_memory(tiny.WORLD, state, image, geometry, "latent")
-    assert state.memory.num_points == 8 * 12 // 2
-    done = tiny.one_chunk(state, provider=Unsure())
-    assert done.memory.num_points == state.memory.num_points

@@ -12,6 +12,7 @@ from spatial_memory.models.sampler import Sampling
 from spatial_memory.models.transformer import SpatialTransformer
 from spatial_memory.models.tuning import with_blocks_in_turn, with_forecast, with_kernel, with_tiles
 from spatial_memory.models.wan_codec import WanCodec
+from spatial_memory.models.wan_memory import codec_activation, encoding_activation
 from spatial_memory.rollout.plan import plan
 from spatial_memory.rollout.preflight import Cost, cost_of, forward_flops, refusal, sentences
 
@@ -67,12 +68,14 @@ def test_what_a_world_is_tuned_by_is_counted():
     turns = with_blocks_in_turn(tiny.WORLD, torch.device("cpu"))
     assert cost(with_kernel(turns, "native")).weights == turns.transformer.device_bytes() < whole.weights
     large = replace(tiny.WORLD, codec=WanCodec(tiny_wan.random_vae()))
-    vae = dict(large.codec.vae.config)
+    vae = {**large.codec.vae.config, "base_dim": 160, "decoder_base_dim": 256}
+    h, w = large.codec.grid.cells(704, 1280)
     activations = [
         cost_of(world, chunks, 704, 1280, sampling, "latent", None, vae).activation
         for world in (large, with_tiles(large, 22, 6))
     ]
-    assert activations[1] < 0.2 * activations[0]
+    assert activations == [codec_activation(vae, h, w), encoding_activation(vae, h, w)]  # encoding takes whole frames
+    assert codec_activation(vae, 22, 22) < 0.2 * activations[0] and activations[1] < activations[0]
 
 
 def test_disk_is_an_upper_bound_of_what_a_world_file_takes(tmp_path):

@@ -6,7 +6,9 @@ import pytest
 import tiny_wan
 import torch
 from spatial_memory.models import attending, compiled
+from spatial_memory.models.attending import Attending
 from spatial_memory.models.blockwise import Blockwise
+from spatial_memory.models.compiled import is_compiled
 from spatial_memory.models.forecast import Forecast
 from spatial_memory.models.tuning import (
     with_blocks_in_turn,
@@ -44,16 +46,6 @@ def told(network, seed=0):
     return network(some(1, 48, 4, 4, 6), times, some(1, 5, tiny_wan.TEXT), some(1, 96, 3, 4, 6), num_references=1)
 
 
-def test_flexible_kernels_say_the_same_as_the_native_one_and_leave_it_in_place(world):
-    from diffusers.models.attention_dispatch import _AttentionBackendRegistry as registry
-
-    tuned = with_kernel(world, "native")
-    before = registry.get_active_backend()
-    assert torch.equal(told(tuned.transformer), told(world.transformer))
-    assert registry.get_active_backend() == before and tuned.transformer.device == CPU
-    assert tuned.get_ram_usage() == world.get_ram_usage()
-
-
 def test_the_kernel_that_was_chosen_computes(world, monkeypatch):
     from diffusers.models import attention_dispatch as dispatch
 
@@ -72,6 +64,8 @@ def test_the_kernel_that_was_chosen_computes(world, monkeypatch):
     told(world.transformer)
     assert not asked
     assert torch.equal(told(tuned.transformer), told(world.transformer)) and asked
+    assert registry._active_backend == dispatch.AttentionBackendName.NATIVE  # as it was
+    assert tuned.transformer.device == CPU and tuned.get_ram_usage() == world.get_ram_usage()
 
 
 def test_a_kernel_that_is_not_there_is_refused_before_the_run(world):
@@ -170,6 +164,33 @@ def test_a_network_in_other_hands_is_left_to_them(world):
         with pytest.raises(ValueError, match=f"{option} is ComfyUI's own affair"):
             change(foreign)
     assert with_forecast(foreign, Forecast(2)).forecast.every == 2
+
+
+def test_options_add_up_in_any_order(world, with_lora):
+    """What an option before has set stays: the kernel, the LoRA, the tiles chosen last."""
+    for given in (with_kernel(with_blocks_in_turn(with_lora, CPU), "flex"), with_kernel(with_lora, "flex")):
+        turns = with_blocks_in_turn(given, CPU)
+        for before, after in ((with_lora.transformer, turns.transformer), (with_lora.later, turns.later)):
+            assert isinstance(after, Attending) and after.kernel == "flex" and isinstance(after.network, Blockwise)
+            assert torch.equal(told(after.network), told(before))
+    assert not torch.equal(told(with_lora.transformer), told(with_lora.later))
+    again = with_compiled_blocks(with_compiled_blocks(with_kernel(world, "flex")))
+    assert isinstance(again.transformer, Attending) and is_compiled(again.transformer.network)
+    assert {id(p) for p in again.transformer.parameters()} == {id(p) for p in world.transformer.parameters()}
+    assert (with_tiles(with_tiles(world, 8, 2), 16, 4).codec.tile, with_tiles(world, 8, 2).codec.codec) == (
+        16,
+        world.codec,
+    )
+
+
+def test_compiled_blocks_and_blocks_in_turn_exclude_each_other(world):
+    for one, other in ((with_compiled_blocks, in_turn), (in_turn, with_compiled_blocks)):
+        with pytest.raises(ValueError, match="choose compile or offload"):
+            other(with_kernel(one(world), "native"))
+
+
+def in_turn(world):
+    return with_blocks_in_turn(world, CPU)
 
 
 def tune(world, **options):

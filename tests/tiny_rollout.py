@@ -82,3 +82,8 @@ def same_bits(a, b):
     """Whether two states hold the same bits."""
     first, second = tensors(a), tensors(b)
     return len(first) == len(second) and all(torch.equal(x, y) for x, y in zip(first, second))
+
+
+def denoised(state, world=WORLD, references=None):
+    """The state with a chunk's latents, and its frames."""
+    return chunk.denoise_chunk(world, state, chunk.warp(world, state), references, world.defaults)

@@ -17,13 +17,6 @@ ASIDE, ABOVE, MARGIN = 90, 170, 24  # pixels of the page that its own bars take
 SCALE = 0.8  # at which the nodes are drawn before the picture is made smaller
 WIDEST = 1800  # pixels of a picture
 HIDDEN = ".p-toast, .p-dialog-mask, .selection-toolbox, [role=alert], [role=status] { display: none !important; }"
-FILES = (
-    "diffusion_models/wan2.2_ti2v_5B_fp16.safetensors",
-    "vae/wan2.2_vae.safetensors",
-    "text_encoders/umt5_xxl_fp8_e4m3fn_scaled.safetensors",
-    "model_patches/step-8500.safetensors",
-    "loras/lora_weights_10000.safetensors",
-)
 LAID = """async ([workflow, scale, left, top]) => {
   await app.loadGraphData(workflow);
   const boxes = [...app.graph._nodes.map((n) => [n.pos[0], n.pos[1] - 30, n.size[0], n.size[1] + 30]),
@@ -44,6 +37,13 @@ OVER = """() => {
   }));
   return found;
 }"""
+
+
+def models_of(files) -> set[str]:
+    """The model files that workflows say they need, below ``models``."""
+    nodes = [node for file in files for node in json.loads(file.read_text(encoding="utf-8"))["nodes"]]
+    needed = [model for node in nodes for model in node.get("properties", {}).get("models", ())]
+    return {f"{model['directory']}/{model['name']}" for model in needed}
 
 
 def taken(page, workflow: dict) -> Image.Image:
@@ -74,9 +74,9 @@ def main(files: list[str]) -> int:
     place = there.places()[-1]
     place = there.Place(place.checkout, place.frontend, nodes2=False)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
-        for name in FILES:  # that the nodes find what the workflows name
-            (Path(folder) / "models" / name).parent.mkdir(parents=True, exist_ok=True)
-            (Path(folder) / "models" / name).touch()
+        for name in map(Path(folder, "models").joinpath, sorted(models_of(map(Path, files)))):
+            name.parent.mkdir(parents=True, exist_ok=True)
+            name.touch()  # so that nodes find what their workflow names
         server = there.start(place, Path(folder))
         browser = driver.chromium.launch(executable_path=there.chromium(), args=there.FLAGS)
         try:
