@@ -22,6 +22,7 @@ from accelerate import init_empty_weights
 from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 from spatial_memory.memory.camera import Cameras
 from spatial_memory.memory.presets import out_and_back
+from spatial_memory.memory.rendering import Rendering
 from spatial_memory.memory.retrieve import References
 from spatial_memory.models.backbone import Wrap
 from spatial_memory.models.geometry import Estimate
@@ -161,7 +162,7 @@ class Plane:
     name: str = "plane"
 
     def estimate(
-        self, images: Tensor, cameras: Cameras, rendered: Tensor, known: Tensor, scene_unit: float | None
+        self, images: Tensor, cameras: Cameras, rendered: Rendering | None, scene_unit: float | None
     ) -> Estimate:
         normal = torch.tensor([0.2, 0.0, 1.0])
         turned = (cameras.c2w[:, :3, :3].transpose(1, 2) * normal).sum(-1)  # (V, 3) the normal in the camera's frame

@@ -53,10 +53,17 @@ def _bilinear(depth: Tensor, known: Tensor, height: int, width: int) -> tuple[Te
 
 def _nearest(depth: Tensor, known: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
     """The pixel that holds the cell's centre."""
-    i, j = (
-        (torch.arange(n) * 2 + 1) * size // (2 * n) for n, size in ((height, depth.shape[1]), (width, depth.shape[2]))
-    )
-    return depth[:, i][:, :, j], known[:, i][:, :, j]
+    return at_centres(depth, height, width), at_centres(known, height, width)
+
+
+def at_centres(maps: Tensor, height: int, width: int) -> Tensor:
+    """Of maps (..., H, W) the pixels that hold the centres of the cells of another grid: (..., height, width)."""
+    if maps.shape[-2:] == (height, width):
+        return maps
+    for axis, cells in ((-2, height), (-1, width)):
+        cell = torch.arange(cells, device=maps.device)
+        maps = maps.index_select(axis, (cell * 2 + 1) * maps.shape[axis] // (2 * cells))
+    return maps
 
 
 def _area(depth: Tensor, known: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
@@ -191,12 +198,14 @@ def lift_pixels(
     if voxel is not None and not voxel > 0:
         raise ValueError(f"voxel is {voxel}, expected a positive side in world units, or None to keep every pixel")
     keep = geometry.known & geometry.keep & (geometry.confidence >= CONFIDENT)
-    points = unproject(torch.where(keep, geometry.depth, 1.0), geometry.cameras)
-    weights = as_bytes(geometry.confidence * normals_of(torch.where(keep, geometry.depth, 0.0), geometry.cameras)[1])
     lifted = []
-    for view, frame in enumerate(frames):
+    for view, frame in enumerate(frames):  # one by one: a view fits in a cache
+        camera = geometry.cameras[view]
         cells = keep[view].flatten().nonzero()[:, 0]
-        place, colours = points[view].reshape(-1, 3)[cells], images[view].flatten(1).T[cells]
+        points = unproject(torch.where(keep[view], geometry.depth[view], 1.0), camera)
+        cosine = normals_of(torch.where(keep[view], geometry.depth[view], 0.0)[None], camera.alone())[1][0]
+        weights = as_bytes(geometry.confidence[view] * cosine)
+        place, colours = points.reshape(-1, 3)[cells], images[view].flatten(1).T[cells]
         if voxel is not None:
             chosen, colours = thinned(place, colours, voxel)
             place, cells = place[chosen], cells[chosen]
@@ -205,11 +214,11 @@ def lift_pixels(
                 points=place,
                 features=as_bytes(colours),
                 cells=cells.int(),
-                camera=geometry.cameras[view],
+                camera=camera,
                 frame=frame,
                 chunk=chunk,
                 voxel=voxel or 0.0,
-                confidence=weights[view].flatten()[cells],
+                confidence=weights.flatten()[cells],
             )
         )
     return tuple(lifted)

@@ -28,7 +28,7 @@ class Codec(Protocol):
         """(T, 3, H, W) in [-1, 1], T = 1 + temporal n -> (C, t, h, w) normalised."""
 
     def decode(self, latents: Tensor) -> Tensor:
-        """(C, t, h, w) from the start of a stream -> (T, 3, H, W) clamped to [-1, 1]."""
+        """(C, t, h, w) from the start of a stream -> a new (T, 3, H, W) clamped to [-1, 1]."""
 
     def encode_frames(self, images: Tensor) -> Tensor:
         """(V, 3, H, W) -> (C, V, h, w): each image as a clip of its own."""

@@ -4,6 +4,7 @@ Spatia shows the code of the rendered scene and the code of a video of its holes
 and the code of plain white; the paper's 49-channel branch the latents and one channel that is 1 at holes.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -12,6 +13,14 @@ from torch import Tensor
 
 from ..memory.shapes import sizes
 from .codec import Codec
+
+
+@dataclass(frozen=True, eq=False)
+class Coverage:
+    """How far the pixel frames of a window are known: made only for a layout that looks at it, since it is large."""
+
+    size: tuple[int, int, int]  # T, H, W
+    made: Callable[[], Tensor]  # -> (T, H, W) in [0, 1], 1 = known
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,31 +73,28 @@ def control_with_code(shown: Shown) -> Tensor:
     return torch.cat([shown.readout, shown.code.to(shown.readout)])
 
 
-def hole_code(codec: Codec, coverage: Tensor) -> Tensor:
+def hole_code(codec: Codec, coverage: Coverage) -> Tensor:
     """Spatia's second half: the code of a grey video of the holes, 1 = hole, soft, its values in [0, 1] as they are.
-
-    Args:
-        coverage: (T, H, W) in [0, 1] of the window's pixel frames, 1 = known.
 
     Returns:
         (C, t, h, w) in model space.
     """
-    return codec.encode((1 - coverage.clamp(0, 1))[:, None].expand(-1, 3, -1, -1).contiguous())
+    return codec.encode((1 - coverage.made().clamp(0, 1))[:, None].expand(-1, 3, -1, -1).contiguous())
 
 
-def white_code(codec: Codec, coverage: Tensor, least: int = 1) -> Tensor:
+def white_code(codec: Codec, coverage: Coverage, least: int = 1) -> Tensor:
     """Mirage's second half: the code of plain white, made once for a codec and a size.
 
     A causal codec's code of a clip begins with the code of any shorter one, so the longest that was made serves all.
 
     Args:
-        coverage: (T, H, W), asked for its shape alone.
+        coverage: asked for its size alone.
         least: frames that are encoded at least: those of the longest window, so that no later chunk encodes again.
 
     Returns:
         (C, t, h, w) in model space.
     """
-    frames, height, width = coverage.shape
+    frames, height, width = coverage.size
     made = _WHITE.setdefault(codec, {})
     count = codec.grid.latent_frames(frames)
     if (height, width) not in made or made[height, width].shape[1] < count:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..memory.camera import Cameras, known_depth
+from ..memory.rendering import Rendering
 from ..memory.shapes import sizes
 
 
@@ -43,8 +44,7 @@ class GeometryProvider(Protocol):
         self,
         images: Tensor,  # (V, 3, H, W) in [0, 1]
         cameras: Cameras,  # (V,) on the H x W grid
-        rendered_depth: Tensor,  # (V, H, W) world units, as the memory shows it
-        rendered_known: Tensor,  # (V, H, W) bool, True = rendered
+        rendered: Rendering | None,  # what the memory shows at these cameras; None while there is no memory
         scene_unit: float | None,  # median depth of the start frame; None while there is no memory
     ) -> Estimate: ...
 
@@ -61,8 +61,7 @@ class GivenGeometry:
         self,
         images: Tensor,
         cameras: Cameras,
-        rendered_depth: Tensor,
-        rendered_known: Tensor,
+        rendered: Rendering | None,
         scene_unit: float | None,
     ) -> Estimate:
         """Hand the given depth on.

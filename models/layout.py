@@ -12,7 +12,15 @@ from typing import Literal
 from torch import Tensor
 
 from .codec import Codec
-from .control_layout import Shown, control_with_code, control_with_hole, control_with_offset, hole_code, white_code
+from .control_layout import (
+    Coverage,
+    Shown,
+    control_with_code,
+    control_with_hole,
+    control_with_offset,
+    hole_code,
+    white_code,
+)
 
 
 @dataclass(frozen=True)
@@ -33,7 +41,7 @@ class Layout:
     codes: Literal["frames", "stream"]
     control_channels: int
     control: Callable[[Shown], Tensor]  # -> (control_channels, t, h, w)
-    code: Callable[[Codec, Tensor], Tensor] | None = None  # of the coverage (T, H, W) of the window's pixel frames
+    code: Callable[[Codec, Coverage], Tensor] | None = None  # -> (C, t, h, w) of the window's pixel frames
     trained_with: tuple[str, ...] = ("latent", "rgb")  # kinds of memory; any other is an experiment
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..memory.camera import Cameras
+from ..memory.rendering import Rendering
 from ..memory.shapes import sizes
 from .geometry import Estimate
 from .mini_depth import MiniDepthNetwork, load_mini_depth
@@ -30,8 +31,7 @@ class MiniGeometry:
         self,
         images: Tensor,  # (V, 3, H, W) in [0, 1]
         cameras: Cameras,  # (V,) on the H x W grid
-        rendered_depth: Tensor,  # (V, H, W) world units
-        rendered_known: Tensor,  # (V, H, W) bool, True = rendered
+        rendered: Rendering | None,  # what the memory shows at these cameras; None while there is no memory
         scene_unit: float | None,  # None: the answer is in units of its own, about 1 in the middle
     ) -> Estimate:
         """Estimate each view by itself, so that its bits do not depend on how many there are.
@@ -39,13 +39,14 @@ class MiniGeometry:
         Raises:
             ValueError: shapes that do not fit, or a height or width that is no multiple of 32.
         """
-        views, *_ = sizes(
-            "V 3 H W | V H W | V H W", images=images, rendered_depth=rendered_depth, rendered_known=rendered_known
-        )
+        views, height, width = sizes("V 3 H W", images=images)
+        nothing = torch.zeros(views, height, width)
+        depth, known = (nothing, nothing > 0) if rendered is None else (rendered.depth, rendered.known)
+        sizes("V 3 H W | V H W | V H W", images=images, depth=depth, known=known)
         unit = 1.0 if scene_unit is None else scene_unit
-        given = torch.where(rendered_known, unit / rendered_depth.clamp(min=1e-6 * unit), 0.0)
+        given = torch.where(known, unit / depth.clamp(min=1e-6 * unit), 0.0)
         found = [
-            self.network(images[v : v + 1], given[v : v + 1], rendered_known[v : v + 1].float(), cameras.K[v : v + 1])
+            self.network(images[v : v + 1], given[v : v + 1], known[v : v + 1].float(), cameras.K[v : v + 1])
             for v in range(views)
         ]
         inverse = torch.cat([p.inverse_depth for p in found])

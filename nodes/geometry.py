@@ -6,7 +6,7 @@ import torch
 
 from ..memory.camera import Cameras, concatenate, known_depth
 from ..memory.geometry import Geometry
-from ..memory.splat import render_depth
+from ..memory.rendering import Rendering
 from ..models.geometry import Estimate, GeometryProvider, GivenGeometry
 from ..models.masks import given
 from ..models.mini_geometry import MiniGeometry
@@ -42,11 +42,10 @@ def geometry_of(state: RolloutState, images, provider: GeometryProvider, dynamic
 def estimate_of(state: RolloutState, images: torch.Tensor, provider: GeometryProvider) -> Estimate:
     """What the provider says of the first pictures, or of those new frames that a chunk's latents stand for."""
     if state.fresh is None:
-        nothing = torch.zeros(len(images), *images.shape[2:])
-        return provider.estimate(images, start_cameras(state), nothing, nothing > 0, None)
+        return provider.estimate(images, start_cameras(state), None, None)
     cameras = state.target.cameras[[frame - state.target.start for frame in fresh_frames(state)]]
-    rendered, seen = render_depth(state.memory, cameras)
-    return provider.estimate(pick_fresh(state, images), cameras, rendered, seen, state.memory.scene_unit)
+    rendered = Rendering(state.memory, cameras)
+    return provider.estimate(pick_fresh(state, images), cameras, rendered, state.memory.scene_unit)
 
 
 def depth_picture(geometry: Geometry) -> torch.Tensor:

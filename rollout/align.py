@@ -4,9 +4,12 @@ What is taken, in this order: depth that agrees already; a fit of scale and shif
 depth; metres over a memory in metres; the last scale and shift that held in this film; and else the depth as it is,
 alone. Metres over metres come first of all, since a fit in every chunk drifts (``docs/log.md``). The record of a view
 says which it was, how well the depth then agrees with the memory, and why it was no fit.
+
+Large views are compared on a coarser grid: scale, shift and shares are sums over the whole view.
 """
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,6 +31,7 @@ from ..memory.normals import normals_of
 logger = logging.getLogger(__name__)
 
 AGREES = 0.02  # median relative difference below which depth is left as it is: it is in the memory's units already
+COMPARED = 1 << 16  # cells of a view that are compared at most
 PLENTY = 0.05  # share of a view from which the memory's word against a depth is worth a warning
 
 
@@ -51,15 +55,21 @@ def last_good(rows: Sequence[dict]) -> Way:
     return ALONE
 
 
-def aligned(
+def compared_size(height: int, width: int) -> tuple[int, int]:
+    """The grid on which views of H x W pixels are compared: their own, up to ``COMPARED`` cells."""
+    share = min(1.0, math.sqrt(COMPARED / (height * width)))
+    return max(1, int(height * share)), max(1, int(width * share))
+
+
+def fitted(
     depth: Tensor,
     rendered: Tensor,
     known: Tensor,
     confidence: Tensor,
     camera: Cameras,
     otherwise: Way = ALONE,
-) -> tuple[Tensor, dict]:
-    """One view's depth in the units of the memory, and how it was brought there.
+) -> tuple[Way, dict]:
+    """How one view's depth is brought into the units of the memory (``brought``), and the record of it.
 
     Depth that agrees already is left alone, so that exact depth, or depth completed from the render itself, does not
     drift by a fit in every chunk. Pixels count by their confidence times the cosine at which the surface is seen.
@@ -73,14 +83,14 @@ def aligned(
         otherwise: what to do where too little overlaps, or agrees, for a fit.
 
     Returns:
-        depth (H, W), and the record: ``how`` (``kept``, ``aligned``, or that of ``otherwise``), ``scale``, ``shift``,
+        the way, and the record: ``how`` (``kept``, ``aligned``, or that of ``otherwise``), ``scale``, ``shift``,
         ``overlap`` (the share of the view that was compared), where that is not 0 ``inlier_share`` and ``residual``
-        of the returned depth against the memory, and ``why`` where nothing could be fitted.
+        of the depth then against the memory, and ``why`` where nothing could be fitted.
     """
     weights = trust(depth, confidence, camera)
     found = agreement(depth, rendered, known, weights)
     if found.pixels >= LEAST_PIXELS and found.residual <= AGREES:
-        return depth, _row(KEPT, found, depth)
+        return KEPT, _row(KEPT, found, depth)
     why = {}
     try:
         fit = align_depth(depth, rendered, known, weights)
@@ -88,12 +98,12 @@ def aligned(
     except AlignmentError as error:
         taken, why = otherwise, {"why": str(error) if found.pixels else "the memory shows nothing here"}
         logger.info("depth is not fitted, but %s: %s", taken.how, why["why"])
-    moved = _moved(depth, taken)
-    return moved, {**_row(taken, agreement(moved, rendered, known, weights), depth), **why}
+    row = _row(taken, agreement(brought(depth, taken), rendered, known, weights), depth)
+    return taken, {**row, **why}
 
 
 def compared(depth: Tensor, rendered: Tensor, known: Tensor, confidence: Tensor, camera: Cameras, taken: Way) -> dict:
-    """The record of a view whose depth is taken as it is, whatever the memory says. Arguments as for ``aligned``.
+    """The record of a view whose depth is taken as it is, whatever the memory says. Arguments as for ``fitted``.
 
     Where plenty overlaps and hardly any of it agrees, ``warning`` says so.
     """
@@ -114,7 +124,8 @@ def trust(depth: Tensor, confidence: Tensor, camera: Cameras) -> Tensor:
     return confidence * normals_of(depth[None], alone)[1][0]
 
 
-def _moved(depth: Tensor, by: Way) -> Tensor:
+def brought(depth: Tensor, by: Way) -> Tensor:
+    """Depth (..., H, W) brought on a way: its very tensor where that changes nothing."""
     if (by.scale, by.shift) == (1.0, 0.0):
         return depth
     return apply_alignment(depth, Alignment(by.scale, by.shift, 0.0, 0.0))

@@ -183,7 +183,7 @@ def decode_fresh(world: WorldModel, state: RolloutState) -> Tensor:
         raise ValueError("the state has no new latents; DenoiseChunk comes first")
     count = state.fresh.shape[1] + (target.start == 0)
     frames = decode_tail(world.codec, torch.cat([state.latents, state.fresh], dim=1), count)
-    return torch.add(frames, 1).div_(2).clamp_(0, 1)
+    return as_colours(frames)
 
 
 def denoise_chunk(
@@ -255,8 +255,12 @@ def forget(world: WorldModel, state: RolloutState) -> RolloutState:
 
 def decode_film(world: WorldModel, state: RolloutState, on_latent: Callable[[int], None] | None = None) -> Tensor:
     """The whole film in one streamed pass, so that joins do not flicker: (T, 3, H, W) in [0, 1]."""
-    frames = torch.cat(list(world.codec.decode_stream(state.latents, on_latent)))
-    return ((frames + 1) / 2).clamp(0, 1)
+    return as_colours(torch.cat(list(world.codec.decode_stream(state.latents, on_latent))))
+
+
+def as_colours(frames: Tensor) -> Tensor:
+    """Frames just decoded, [-1, 1], as colours in [0, 1], in their own memory: a film is gigabytes."""
+    return frames.add_(1).div_(2).clamp_(0, 1)
 
 
 def _ended(state: RolloutState) -> RolloutState:

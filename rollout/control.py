@@ -16,6 +16,7 @@ from ..memory.cloud import SpatialMemory
 from ..memory.grid import LatentGrid
 from ..memory.splat import Readout, splat_centred, splat_discs
 from ..models.codec import Codec
+from ..models.control_layout import Coverage
 from ..models.world import WorldModel
 from .plan import ChunkPlan, window
 from .state import RolloutState, check_target
@@ -59,11 +60,18 @@ def pixel_coverage(grid: LatentGrid, known: Tensor) -> Tensor:
     return torch.cat([wide[:1], wide[1:].repeat_interleave(grid.temporal, 0)])
 
 
-def code_of(world: WorldModel, coverage: Tensor) -> Tensor | None:
+def spread(grid: LatentGrid, known: Tensor) -> Coverage:
+    """The coverage of the pixel frames that latents (t, h, w) stand for: ``pixel_coverage``, where it is asked for."""
+    frames, h, w = known.shape
+    size = (grid.num_frames(frames), h * grid.spatial, w * grid.spatial)
+    return Coverage(size, lambda: pixel_coverage(grid, known))
+
+
+def code_of(world: WorldModel, coverage: Coverage) -> Tensor | None:
     """What the layout encodes beside the readout: (C, t, h, w), None where it encodes nothing.
 
     Args:
-        coverage: (T, H, W) in [0, 1] of the pixel frames of the window and of what stands behind it, 1 = known.
+        coverage: of the pixel frames of the window and of what stands behind it.
     """
     return None if world.layout.code is None else world.layout.code(world.codec, coverage)
 
@@ -142,7 +150,7 @@ def warp(world: WorldModel, state: RolloutState) -> Warp:
         readout = splat_centred(memory, cameras.resized(h, w))
         control = readout.features.transpose(0, 1).contiguous()
         offset = readout.offset.transpose(0, 1).contiguous()
-        code = code_of(world, pixel_coverage(grid, readout.known))
+        code = code_of(world, spread(grid, readout.known))
         return Warp(control, readout.known, offset, readout, code=code, seconds=time.perf_counter() - begun)
     home, memory = frames.c2w.device, memory.to(reading_device(world, memory))
     readout = splat_discs(memory, frames).to(home)
@@ -156,7 +164,7 @@ def warp(world: WorldModel, state: RolloutState) -> Warp:
         coverage = torch.cat([coverage, pixel_coverage(grid, behind_window)[1:]])
         control, known = torch.cat([control, more], dim=1), torch.cat([known, more_known])
     offset = known.new_zeros(2, *known.shape)
-    code = code_of(world, coverage)
+    code = code_of(world, Coverage((len(coverage), *coverage.shape[1:]), lambda: coverage))
     return Warp(control, known, offset, readout, readout.features, code, time.perf_counter() - begun)
 
 
@@ -170,5 +178,5 @@ def blank(world: WorldModel, state: RolloutState) -> Warp:
     count = world.codec.grid.latent_frames(frames) + len(preceding_latents(world, state))
     h, w = world.codec.grid.cells(state.height, state.width)
     known = torch.zeros(count, h, w)
-    code = code_of(world, pixel_coverage(world.codec.grid, known))
+    code = code_of(world, spread(world.codec.grid, known))
     return Warp(torch.zeros(world.codec.grid.channels, *known.shape), known, torch.zeros(2, *known.shape), code=code)

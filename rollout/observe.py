@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 
 from ..memory.geometry import Geometry
+from ..memory.lift import at_centres
+from ..memory.rendering import Rendering
 from ..memory.shapes import sizes
-from ..memory.splat import render_depth
 from ..models.geometry import Estimate, GeometryProvider, GivenGeometry, may_be_remembered
 from ..models.masks import given, moving
-from .align import GIVEN, METRIC, Way, aligned, compared, last_good
+from .align import GIVEN, METRIC, Way, brought, compared, compared_size, fitted, last_good
 from .state import ChunkTarget, RolloutState
 
 
@@ -45,7 +46,9 @@ def pick_fresh(state: RolloutState, images: Tensor, name: str = "images") -> Ten
         raise ValueError(
             f"{name} has {len(images)} frames, expected the {target.stop - target.start} that chunk {state.chunk} made"
         )
-    return images[_local(state)]
+    picked = _local(state)
+    step = picked[1] - picked[0] if len(picked) > 1 else 1
+    return images[picked[0] : picked[-1] + 1 : step]  # nothing is copied
 
 
 def chunk_geometry(
@@ -72,26 +75,29 @@ def chunk_geometry(
     pictures = pick_fresh(state, images)
     views, height, width = sizes("V 3 H W", images=pictures)
     cameras = _denoised(state)[0].cameras[_local(state)]
-    home, memory = pictures.device, state.memory if device is None else state.memory.to(device)
-    rendered, seen = render_depth(memory, cameras)
+    memory = state.memory if device is None else state.memory.to(device)
+    rendered = Rendering(memory, cameras)
     moves = None if dynamic is None else _per_view(state, dynamic, "dynamic", views, height, width)
     skies = None if sky is None else _per_view(state, sky, "sky", views, height, width)
-    found = provider.estimate(pictures, cameras, rendered.to(home), seen.to(home), state.memory.scene_unit)
+    found = provider.estimate(pictures, cameras, rendered, state.memory.scene_unit)
     keep = may_be_remembered(found, moves, skies)
-    there = cameras.to(memory.device)
-    depth_there, keep_there, sure = (t.to(memory.device) for t in (found.depth, keep, found.confidence))
+    size = compared_size(height, width)
+    shown = rendered.resized(*size)
+    there = shown.cameras.to(memory.device)
+    depth, kept, sure = (at_centres(t, *size).to(memory.device) for t in (found.depth, keep, found.confidence))
+    target, seen = shown.depth.to(memory.device), shown.known.to(memory.device) & kept
     depths: list[Tensor] = []
     rows: list[dict] = []
     for v in range(views):
-        view = (depth_there[v], rendered[v], seen[v] & keep_there[v], sure[v], there[v])
+        view = (depth[v], target[v], seen[v], sure[v], there[v])
         if found.metric and state.memory.metric:  # a fit could only add its own error, chunk by chunk
-            depth, row = depth_there[v], compared(*view, METRIC)
+            way, row = METRIC, compared(*view, METRIC)
         else:
-            depth, row = aligned(*view, fallback(state, provider, found, rows))
-        depths.append(depth)
+            way, row = fitted(*view, fallback(state, provider, found, rows))
+        depths.append(brought(found.depth[v], way))
         rows.append(row)
     return ChunkGeometry(
-        torch.stack(depths).to(home),
+        torch.stack(depths),
         found.confidence,
         keep,
         cameras,
@@ -132,8 +138,7 @@ def detect_moving(state: RolloutState, images: Tensor) -> Tensor:
         raise ValueError("the state has no memory; give it one with InitMemory before the first chunk")
     pick_fresh(state, images)
     target, indices = _denoised(state)[0], _local(state)
-    rendered, _ = render_depth(state.memory, target.cameras[indices])
-    marked = moving(images, target.cameras, rendered, indices)
+    marked = moving(images, target.cameras, Rendering(state.memory, target.cameras[indices]).depth, indices)
     ends = torch.tensor(indices)
     return marked[torch.searchsorted(ends, torch.arange(len(images)))]
 

@@ -11,14 +11,14 @@ from ..memory.camera import Cameras, check_cameras, known_depth
 from ..memory.carve import carve
 from ..memory.cloud import SpatialMemory
 from ..memory.geometry import Geometry, check_geometry, start_unit
-from ..memory.lift import CONFIDENT, lift_latents, lift_pixels
+from ..memory.lift import CONFIDENT, at_centres, lift_latents, lift_pixels
 from ..memory.merge import POLICIES, merge
+from ..memory.rendering import Rendering
 from ..memory.shapes import sizes
-from ..memory.splat import render_depth
 from ..models.geometry import GeometryProvider, may_be_remembered
 from ..models.masks import given
 from ..models.world import WorldModel
-from .align import aligned
+from .align import brought, compared_size, fitted
 from .state import RolloutState, check_world
 
 logger = logging.getLogger(__name__)
@@ -82,22 +82,22 @@ def start_geometry(
         ValueError: masks or depth that do not fit the images, or no depth in the start frame.
     """
     count, height, width = sizes("N 3 H W", images=images)
-    nothing = torch.zeros(count, height, width)
-    found = provider.estimate(images, cameras, nothing, nothing > 0, None)
+    found = provider.estimate(images, cameras, None, None)
     moves = None if dynamic is None else given(dynamic, "dynamic", count, height, width)
     skies = None if sky is None else given(sky, "sky", count, height, width)
     keep = may_be_remembered(found, moves, skies)
     unit = start_unit(torch.where(keep[0], found.depth[0], 0.0))
     confidence = torch.where(known_depth(found.depth), found.confidence.clamp(min=CONFIDENT), found.confidence)
     geometry = Geometry(found.depth, confidence, keep, cameras, found.metric, unit)
-    memory = SpatialMemory("rgb", "", 3, unit, found.metric)
+    memory, size = SpatialMemory("rgb", "", 3, unit, found.metric), compared_size(height, width)
     for view in range(1, count):  # the views before it show what this one's depth is to agree with
         memory = memory.insert(
             lift_pixels(images[view - 1 : view], _view(geometry, view - 1), [0], -1, unit * RGB_VOXEL)
         )
-        rendered, known = render_depth(memory, cameras[view : view + 1])
-        fitted, _ = aligned(geometry.depth[view], rendered[0], known[0] & keep[view], confidence[view], cameras[view])
-        depth = torch.cat([geometry.depth[:view], fitted[None], geometry.depth[view + 1 :]])
+        shown = Rendering(memory, cameras[view : view + 1].resized(*size))
+        given_depth, kept, sure = (at_centres(t[view], *size) for t in (geometry.depth, keep, confidence))
+        way, _ = fitted(given_depth, shown.depth[0], shown.known[0] & kept, sure, shown.cameras[0])
+        depth = torch.cat([geometry.depth[:view], brought(geometry.depth[view], way)[None], geometry.depth[view + 1 :]])
         geometry = replace(geometry, depth=depth)
     return check_geometry(geometry)
 

@@ -87,7 +87,7 @@ def test_a_given_picture_is_remembered_however_unsure_its_depth_is_and_a_made_on
 
         name: str = "unsure"
 
-        def estimate(self, images, cameras, rendered_depth, rendered_known, scene_unit):
+        def estimate(self, images, cameras, rendered, scene_unit):
             depth = tiny.wall_depth(cameras)
             depth[..., tiny.WIDTH // 2 :] = 0
             nothing = torch.zeros_like(depth, dtype=torch.bool)

@@ -15,8 +15,7 @@ CAMERAS = Cameras(torch.eye(4).repeat(9, 1, 1), intrinsics_from_fov(50.0, HEIGHT
 
 
 def estimate(provider, views=2):
-    nothing = torch.zeros(views, HEIGHT, WIDTH)
-    return provider.estimate(torch.rand(views, 3, HEIGHT, WIDTH), CAMERAS[:views], nothing, nothing > 0, None)
+    return provider.estimate(torch.rand(views, 3, HEIGHT, WIDTH), CAMERAS[:views], None, None)
 
 
 def test_given_depth_is_handed_on_and_unknown_is_unsure():

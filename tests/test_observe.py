@@ -9,7 +9,7 @@ import torch
 from spatial_memory.memory.camera import Cameras, intrinsics_from_fov
 from spatial_memory.models.geometry import GivenGeometry
 from spatial_memory.rollout import chunk
-from spatial_memory.rollout.align import ALONE, GIVEN, Way, aligned, compared, last_good, trust
+from spatial_memory.rollout.align import ALONE, GIVEN, Way, brought, compared, fitted, last_good, trust
 from spatial_memory.rollout.observe import fallback, fresh_frames
 from spatial_memory.rollout.state import load_state, recorded, save_state
 
@@ -37,6 +37,12 @@ class Beyond(tiny.WallGeometry):
     def estimate(self, images, cameras, *rest):
         found = super().estimate(images, cameras, *rest)
         return found._replace(depth=torch.where(found.depth > 0, found.depth, 3.0))
+
+
+def aligned(depth, *given):
+    """A view's depth in the memory's units, and the record."""
+    way, row = fitted(depth, *given)
+    return brought(depth, way), row
 
 
 def relief(seed=0):

@@ -36,7 +36,7 @@ class WallGeometry:
     scale: float = 1.0
     name: str = "wall"
 
-    def estimate(self, images, cameras, rendered_depth, rendered_known, scene_unit):
+    def estimate(self, images, cameras, rendered, scene_unit):
         depth = self.scale * wall_depth(cameras)
         return Estimate(depth, torch.ones_like(depth), torch.zeros_like(depth, dtype=torch.bool), False)
 

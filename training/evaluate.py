@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..memory.camera import Cameras
 from ..memory.formats import path_from_cameras
+from ..memory.rendering import Rendering
 from ..models.geometry import Estimate, GeometryProvider
 from ..models.sampler import Sampling
 from ..models.world import WorldModel
@@ -41,8 +42,7 @@ class ExactGeometry:
         self,
         images: Tensor,
         cameras: Cameras,
-        rendered_depth: Tensor,
-        rendered_known: Tensor,
+        rendered: Rendering | None,
         scene_unit: float | None,
     ) -> Estimate:
         """Render the depth that an errorless estimator would give (see ``models/geometry.py``)."""
