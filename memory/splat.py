@@ -147,19 +147,17 @@ def splat_discs(memory: SpatialMemory, cameras: Cameras, radius: Radius = adapti
     said = memory.gather(every)  # asked for five times a pixel
     for view, (planar, spacing, index) in enumerate(_visible(memory, cameras, radius)):
         layers = nearest_discs(discs_of(planar, spacing, cameras[view], radius), NEAREST)
-        drawn = layers.winner >= 0
-        features = torch.zeros(*layers.winner.shape, memory.channels, device=device)
-        features[drawn] = said[index[layers.winner[drawn]]]
+        if not len(index):
+            continue
+        points = index[layers.winner.clamp(min=0)]  # (L, P); where there is none, alpha is 0
         clear = torch.ones(h * w, device=device)
-        for layer, alpha in enumerate(layers.alpha):
-            here = drawn[layer].nonzero()[:, 0]
-            share = clear[here] * alpha[here]
-            read.features[view].view(-1, h * w)[:, here] += (share[:, None] * features[layer, here]).T
-            clear[here] -= share
+        for point, alpha in zip(points, layers.alpha):
+            share = clear * alpha
+            read.features[view].view(-1, h * w).add_(share * said.index_select(0, point).T)
+            clear -= share
         read.depth[view] = layers.depth[0].view(h, w)
         read.known[view] = (1 - clear).view(h, w)
-        front_winner = layers.winner[0]
-        read.winner[view][drawn[0].view(h, w)] = index[front_winner[drawn[0]]]
+        read.winner[view] = torch.where(layers.winner[0] >= 0, points[0], -1).view(h, w)
     return read
 
 
