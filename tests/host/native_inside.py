@@ -229,6 +229,60 @@ def test_a_lora_acts_as_merged_and_only_on_later_chunks(files, model, vae):
     assert torch.equal(world.backbone(0)(*arguments), plain)
 
 
+@pytest.fixture
+def half_loaded(monkeypatch):
+    """ComfyUI loads half of the weights of every model and casts the others when they are asked for, as on a small GPU.
+
+    Returns:
+        the patchers that were loaded so.
+    """
+    loaded = []
+
+    def load_models_gpu(models, **settings):
+        for patcher in models:
+            if patcher not in loaded:
+                patcher.detach()
+                patcher.model_patches_to(patcher.load_device)
+                patcher.partially_load(patcher.load_device, patcher.model_size() // 2)
+                loaded.append(patcher)
+
+    monkeypatch.setattr(comfy.model_management, "load_models_gpu", load_models_gpu)
+    yield loaded
+    for patcher in loaded:
+        patcher.detach()
+
+
+def cast(network):
+    """How many layers of a network are cast when they are asked for, and how many are there."""
+    states = [m.comfy_cast_weights for m in network.modules() if hasattr(m, "comfy_cast_weights")]
+    return sum(states), len(states)
+
+
+@pytest.mark.parametrize("later", [False, True], ids=["alone", "with a LoRA"])
+def test_a_model_and_a_branch_that_are_loaded_in_parts_say_the_same(files, later, vae, request):
+    with_lora, _ = comfy.sd.load_lora_for_models(
+        loaded(files.base), None, comfy.utils.load_torch_file(str(files.lora)), 1.0 if later else 0.0, 0.0
+    )
+    expected = made(with_lora, vae, files.branch).transformer(*window())
+    half = request.getfixturevalue("half_loaded")
+    model, _ = comfy.sd.load_lora_for_models(
+        loaded(files.base), None, comfy.utils.load_torch_file(str(files.lora)), 1.0 if later else 0.0, 0.0
+    )
+    world = made(model, vae, files.branch)
+    said = world.transformer(*window())
+    base, branch = half
+    assert base is world.transformer.model and branch is world.transformer.branch
+    for patcher in half:
+        late, every = cast(patcher.model)
+        assert 0 < late < every and patcher.model.model_lowvram
+        assert 0 < patcher.model.model_loaded_weight_memory < patcher.model_size()
+    assert (said - expected).abs().max() <= 1e-5 and said.std() > 0.1
+    assert (world.transformer(*window()) - said).abs().max() == 0
+    if later:
+        plain = made(loaded(files.base), vae, files.branch).transformer(*window())
+        assert (plain - said).abs().max() > 0.01  # the LoRA acts on weights that are cast late, too
+
+
 def test_others_patches_and_wrappers_are_called(files, model, vae):
     seen = []
     patched = model.clone()

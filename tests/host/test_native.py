@@ -43,16 +43,29 @@ def checkout(request):
     return request.param
 
 
-def test_inside_the_host(checkout):
+def inside(checkout, file, *options):
+    """A file of tests in a process of its own, where ComfyUI's modules are the checkout's."""
     environment = {
         **os.environ,
         "SPATIAL_MEMORY_CHECKOUT": str(checkout),
         "OMP_NUM_THREADS": "1",
         "HF_HUB_OFFLINE": "1",
     }
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", str(HERE / "native_inside.py")]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *options, str(HERE / file)]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    return done.stdout
+
+
+def test_inside_the_host(checkout):
+    inside(checkout, "native_inside.py")
+
+
+def test_a_gguf_model_inside_the_host(checkout):
+    if "SPATIAL_MEMORY_GGUF" not in os.environ:
+        pytest.skip("SPATIAL_MEMORY_GGUF names no checkout of ComfyUI-GGUF")
+    pytest.importorskip("gguf", reason="gguf is not installed: pip install gguf")
+    sys.stdout.write(inside(checkout, "gguf_inside.py", "-s"))
 
 
 @pytest.fixture(scope="module")
