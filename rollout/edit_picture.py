@@ -11,7 +11,7 @@ from ..memory.splat import Readout
 from ..models.world import WorldModel
 from .edit import differs
 from .look import decoded, on_pixels, readout
-from .report_plots import FAINT, TEXT, Pen
+from .pen import FAINT, TEXT, Pen
 from .state import RolloutState
 
 CHOSEN = (0.15, 0.85, 1.0)  # the tint of what is selected

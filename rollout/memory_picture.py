@@ -9,14 +9,15 @@ from torch import Tensor
 
 from ..memory.cloud import SpatialMemory
 from ..memory.figures import inserted_frames, memory_figures
-from .report_plots import BACKGROUND, FAINT, GRID, PANEL, START, TEXT, TRACK, Box, Colour, Pen, nice_step
+from .ground import ground, lowest_first, on_ground, track_of
+from .pen import FAINT, GRID, PANEL, START, TEXT, Box, Colour, Pen
 
 WIDTH, MARGIN, GAP = 1600, 28, 14
 BLUE, ORANGE, VIOLET, RED, YELLOW = (72, 187, 255), (255, 166, 77), (167, 139, 250), (255, 104, 104), (252, 204, 70)
 AGES = ((64, 124, 255), (48, 190, 220), (120, 220, 120), (252, 204, 70), (255, 116, 66))  # eldest to newest chunk
 GIVEN, BROUGHT = (222, 227, 237), (236, 110, 173)
 WRITES = (("added", START), ("merged", BLUE), ("overlooked", ORANGE), ("refused", RED))
-MAX_DOTS, MAX_BARS, MAX_ROWS = 60_000, 14, 7
+MAX_BARS, MAX_ROWS = 14, 7
 
 Stack = tuple[str, list[tuple[Colour, float]]]  # a label below, and (colour, value) from the bottom up
 
@@ -74,54 +75,21 @@ def _cards(pen: Pen, figures: dict, top: int, height: int) -> None:
 
 
 def _map(pen: Pen, box: Box, memory: SpatialMemory, tints: np.ndarray) -> None:
-    """x to the right, z (ahead) up; the points lowest in space first, the cameras that saw them above."""
+    """The points in colours (M, 3), and the cameras that saw them."""
     points = memory.points
     if not len(points):
         pen.text(((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), "no points", 15, FAINT, "mm")
         return
-    order = points[:, 1].argsort(descending=True, stable=True)[:: math.ceil(len(points) / MAX_DOTS)]  # y points down
-    places = points[order][:, [0, 2]].double().numpy()
-    own = [o for o in memory.observations if o.frame >= 0 or o.chunk < 0]
-    track = np.array([o.camera.position[[0, 2]].tolist() for o in own]).reshape(-1, 2)
-    spread = np.concatenate([places, track])
-    low, high = np.quantile(spread, 0.01, axis=0), np.quantile(spread, 0.99, axis=0)
-    if len(track):
-        low, high = np.minimum(low, track.min(0)), np.maximum(high, track.max(0))
-    left, top, right, bottom = box
-    scale = 0.94 * min((right - left) / max(high[0] - low[0], 1e-6), (bottom - top) / max(high[1] - low[1], 1e-6))
-    middle = (low + high) / 2
-
-    def at(where: np.ndarray) -> np.ndarray:
-        return (where - middle) * (scale, -scale) + ((left + right) / 2, (top + bottom) / 2)
-
-    step = nice_step((right - left) / scale, 8)
-    for axis, (a, b) in enumerate(((left, right), (top, bottom))):
-        reach = (b - a) / scale / 2
-        for i in range(math.ceil((middle[axis] - reach) / step), math.floor((middle[axis] + reach) / step) + 1):
-            x, y = at(np.array([i * step, i * step]))
-            pen.line([(x, top), (x, bottom)] if axis == 0 else [(left, y), (right, y)], (30, 34, 44), 1)
-    wide = float(memory.spacing.median()) * scale
-    pen.dots(box, at(places), tints[order.numpy()], int(min(max(0.75 * wide, 1), 9)))
-    if len(track):
-        _cameras(pen, at, own, track, 0.05 * (right - left) / scale)
-    bar = nice_step(0.12 * (right - left) / scale, 1)
-    length = bar * scale
-    pen.line([(left + 6, bottom - 7), (left + 6 + length, bottom - 7)], TEXT, 2)
-    pen.text((left + 6, bottom - 11), f"{bar:g} {'m' if memory.metric else 'units'}", 13, TEXT, "lb")
-
-
-def _cameras(pen: Pen, at, own: list, track: np.ndarray, length: float) -> None:
-    """The way of the cameras, and what a few of them look at."""
-    way = [tuple(place) for place in at(track)]
-    pen.line(way, BACKGROUND, 5)
-    pen.line(way, TRACK, 2)
-    for i in sorted({round(x) for x in np.linspace(0, len(own) - 1, 9)}):
-        camera = own[i].camera
-        ahead, half = camera.c2w[[0, 2], 2].double().numpy(), 0.5 * camera.width / camera.K[0, 0].item()
-        side = np.array([ahead[1], -ahead[0]])
-        corners = [track[i], track[i] + length * (ahead - half * side), track[i] + length * (ahead + half * side)]
-        pen.line([tuple(at(corner)) for corner in (*corners, corners[0])], (190, 198, 214), 1.2)
-    pen.dot(way[0], START, 6)
+    order = lowest_first(points)
+    own = [o.camera for o in memory.observations if o.frame >= 0 or o.chunk < 0]
+    places = on_ground(points[order])
+    place = ground(pen, box, places, track_of(own))
+    place.lines()
+    wide = float(memory.spacing.median()) * place.scale
+    pen.dots(box, place.at(places), tints[order.numpy()], int(min(max(0.75 * wide, 1), 9)))
+    if own:
+        place.way(own, place.units(0.05), START)
+    place.bar(0.12, memory.metric)
 
 
 def _ages(memory: SpatialMemory) -> tuple[np.ndarray, list[tuple[str, Colour]]]:

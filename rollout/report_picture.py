@@ -3,7 +3,8 @@
 from torch import Tensor
 
 from ..memory.path import CameraPath
-from .report_plots import FAINT, GRID, PANEL, TEXT, Box, Pen, bars, curves, from_above
+from .pen import FAINT, GRID, PANEL, TEXT, Box, Pen
+from .report_plots import bars, curves, from_above
 from .state import RolloutState
 
 WIDTH, MARGIN, GAP = 1600, 28, 14
