@@ -38,3 +38,14 @@ def golden_dir() -> Path:
 def livingroom() -> Path:
     """Four frames of real posed RGB-D."""
     return TESTS / "data" / "livingroom"
+
+
+@pytest.fixture
+def open3d():
+    """open3d, where it can be imported."""
+    from spatial_memory.memory.exchange import import_open3d
+
+    try:
+        return import_open3d()
+    except ImportError as error:
+        pytest.skip(f"open3d cannot be imported: {error}")
