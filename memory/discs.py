@@ -9,8 +9,7 @@ from torch import Tensor
 from .camera import Cameras, project_planar
 from .steps import at_once
 
-BLOCK = 16384  # elements a step: they stay in the cache of one core
-RANKS = (1 << 32) - 1  # the lower half of a key holds a rank, the upper half the bits of a positive float32 depth
+BLOCK = 1 << 17  # elements a step: few steps, each in a cache
 EMPTY = (1 << 63) - 1  # no point
 SHIFT = 1 << 20  # makes small negative numbers positive, so that three of them fit one key
 SURFACE = 0.05  # relative: discs this near in depth lie on one surface
@@ -23,7 +22,10 @@ Radius = Callable[
 
 
 def depth_keys(z: Tensor, start: int) -> Tensor:
-    """Keys (N,) int64 that sort by depth, then by rank start, start + 1, ...: one minimum settles both."""
+    """Keys (N,) int64 that sort by depth, then by rank start, start + 1, ...: one minimum settles both.
+
+    The upper half holds the bits of a positive float32 depth, the lower half the rank.
+    """
     return (z.view(torch.int32).long() << 32) | torch.arange(start, start + z.shape[0], device=z.device)
 
 
@@ -112,22 +114,19 @@ def representatives(planar: Tensor, spacing: Tensor, camera: Cameras, radius: Ra
 
 
 def nearest_discs(discs: Discs, layers: int) -> Layers:
-    """The nearest ``layers`` discs of every pixel: round by round the minimum, and what lies behind it goes on."""
+    """The nearest ``layers`` discs of every pixel: round by round the minimum, which is then taken out."""
     size, device = discs.height * discs.width, discs.depth.device
     keys = depth_keys(discs.depth, 0).index_select(0, discs.owners)
-    pixels, alpha = discs.pixels, discs.alpha
     blank = torch.zeros(layers, size, device=device)
     found = Layers(torch.full((layers, size), -1, device=device), blank, blank.clone())
     for layer in range(layers):
-        best = torch.full((size,), EMPTY, device=device).scatter_reduce_(0, pixels, keys, "amin")
-        nearest = best.index_select(0, pixels)
-        wins = (keys == nearest).nonzero()[:, 0]  # one pair a pixel: keys differ
-        here, owner = pixels[wins], keys[wins] & RANKS
-        found.winner[layer, here] = discs.index[owner]
-        found.alpha[layer, here] = alpha[wins]
-        found.depth[layer, here] = discs.depth[owner]
-        behind = (keys > nearest).nonzero()[:, 0]
-        pixels, keys, alpha = (t.index_select(0, behind) for t in (pixels, keys, alpha))
+        best = torch.full((size,), EMPTY - 1, device=device).scatter_reduce_(0, discs.pixels, keys, "amin")
+        wins = (keys == best.index_select(0, discs.pixels)).nonzero()[:, 0]  # one pair a pixel: keys differ
+        here, owner = (t.index_select(0, wins) for t in (discs.pixels, discs.owners))
+        found.winner[layer].scatter_(0, here, discs.index.index_select(0, owner))
+        found.alpha[layer].scatter_(0, here, discs.alpha.index_select(0, wins))
+        found.depth[layer].scatter_(0, here, discs.depth.index_select(0, owner))
+        keys.index_fill_(0, wins, EMPTY)
     return found
 
 
