@@ -1,4 +1,8 @@
-"""A real ComfyUI with a real Chromium on it: each checkout with its frontend, a new one in Nodes 2.0 as well."""
+"""A real ComfyUI with a real Chromium on it: each checkout with its frontend, a new one in Nodes 2.0 as well.
+
+A page takes half a minute, so without SPATIAL_MEMORY_BROWSER=all (``make browser``) only the tests marked ``story``
+run, on the newest place.
+"""
 
 import json
 import os
@@ -16,6 +20,15 @@ import editor  # noqa: E402
 
 FLAGS = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]
 SIZE = {"width": 1440, "height": 860}
+WHOLE = os.environ.get("SPATIAL_MEMORY_BROWSER") == "all"
+
+
+def pytest_collection_modifyitems(items):
+    """Leave to ``make browser`` what is no story."""
+    here = Path(__file__).parent
+    for item in items:
+        if not WHOLE and here in item.path.parents and item.get_closest_marker("story") is None:
+            item.add_marker(pytest.mark.skip(reason="make browser asks it, of every ComfyUI"))
 
 
 @dataclass(frozen=True)
@@ -80,7 +93,7 @@ def start(place: Place, base: Path):
     return comfyui.start_server(place.checkout, base, *frontend)
 
 
-@pytest.fixture(scope="session", params=places() or [None], ids=str)
+@pytest.fixture(scope="session", params=(places() if WHOLE else places()[-1:]) or [None], ids=str)
 def server(request, tmp_path_factory):
     """One running server per place."""
     if request.param is None:
@@ -89,18 +102,6 @@ def server(request, tmp_path_factory):
     running.place = request.param
     yield running
     comfyui.end(running)
-
-
-def of_the_newest(server) -> None:
-    """Skip on all places but the last, unless SPATIAL_MEMORY_BROWSER=all: a page takes half a minute."""
-    if os.environ.get("SPATIAL_MEMORY_BROWSER") != "all" and server.place != places()[-1]:
-        pytest.skip("asked of the newest ComfyUI alone; make browser asks it of all")
-
-
-@pytest.fixture
-def newest(server):
-    """The test is asked of the newest place alone."""
-    of_the_newest(server)
 
 
 @contextmanager
@@ -127,8 +128,7 @@ def page(server, browser):
 
 @pytest.fixture(scope="module")
 def desk(server, browser):
-    """A page on the newest place that the tests of a file share; each begins with ``editor.begin``."""
-    of_the_newest(server)
+    """A page that the tests of a file share; each begins with ``editor.begin``."""
     with visited(server, browser) as opened:
         editor.load(opened)
         yield opened

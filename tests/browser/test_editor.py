@@ -30,6 +30,7 @@ def picture(page, server, name):
             shutil.copy(IMAGES / f"editor_{name}.jpg", ed.ROOT / "web/docs")
 
 
+@pytest.mark.story
 def test_a_path_is_made_by_mouse_and_keyboard_and_found_after_a_reload(page, server):
     ed.load(page)
     told = ed.make_memory(page)
@@ -112,7 +113,7 @@ def test_a_path_is_made_by_mouse_and_keyboard_and_found_after_a_reload(page, ser
     assert ed.complaints(page) == []
 
 
-def test_the_hosts_undo_takes_a_gesture_back(newest, page):
+def test_the_hosts_undo_takes_a_gesture_back(page):
     ed.load(page)
     ed.open_editor(page)
     page.keyboard.press("Control+a")
@@ -129,7 +130,7 @@ def test_the_hosts_undo_takes_a_gesture_back(newest, page):
     )
 
 
-def test_keys_reach_the_host_only_where_the_editor_is_closed(newest, page):
+def test_keys_reach_the_host_only_where_the_editor_is_closed(page):
     ed.load(page)
     ed.open_editor(page)
     before = page.evaluate("() => JSON.stringify(app.graph.serialize().nodes.map((node) => [node.id, node.mode]))")
@@ -140,7 +141,7 @@ def test_keys_reach_the_host_only_where_the_editor_is_closed(newest, page):
     assert after == before
 
 
-def test_a_value_of_a_newer_version_is_kept_and_the_node_says_so(newest, page):
+def test_a_value_of_a_newer_version_is_kept_and_the_node_says_so(page):
     text = '{"version": 9, "keys": "from the future"}'
     ed.load(page, text)
     page.locator(".spm-said.spm-wrong").wait_for()
@@ -151,7 +152,7 @@ def test_a_value_of_a_newer_version_is_kept_and_the_node_says_so(newest, page):
     assert ed.text_of(page) == text and ed.prompt_of(page)["keyframes"] == text
 
 
-def test_the_raw_text_can_be_typed(newest, page):
+def test_the_raw_text_can_be_typed(page):
     ed.load(page)
     recipe = {"version": 1, "num_frames": 5, "keyframes": [{"frame": f, "position": [0, 0, f / 40]} for f in (0, 4)]}
     page.locator(".spm-node button", has_text="Text").click()
@@ -170,7 +171,7 @@ def opened(page):
     return page
 
 
-def test_cameras_are_shown_before_they_become_the_path(newest, opened, server, tmp_path):
+def test_cameras_are_shown_before_they_become_the_path(opened, server, tmp_path):
     page = opened
     file = tmp_path / "poses.txt"  # TUM: time x y z qx qy qz qw
     file.write_text("".join(f"{i / 16} {i / 100} 0 {i / 50} 0 0 0 1\n" for i in range(57)))
@@ -194,7 +195,7 @@ def test_cameras_are_shown_before_they_become_the_path(newest, opened, server, t
     assert ed.text_of(page) == "" and ed.shown(page) == before
 
 
-def test_drawing_recording_presets_and_export(newest, opened, server):
+def test_drawing_recording_presets_and_export(opened, server):
     page = opened
     page.keyboard.press("p")
     box = page.locator("canvas.lines").bounding_box()
@@ -227,7 +228,7 @@ def test_drawing_recording_presets_and_export(newest, opened, server):
     assert ed.complaints(page) == []
 
 
-def test_a_photograph_becomes_points_before_any_run(newest, page, server):
+def test_a_photograph_becomes_points_before_any_run(page, server):
     ed.load(page)
     ed.open_editor(page)
     photo = ed.ROOT / "workflows/inputs/spatial_memory_coffee.png"
@@ -238,7 +239,7 @@ def test_a_photograph_becomes_points_before_any_run(newest, page, server):
     assert page.locator("canvas.preview").is_visible()
 
 
-def test_chinese_and_light(newest, page, server):
+def test_chinese_and_light(page, server):
     page.evaluate(
         """async () => {
           await app.extensionManager.setting.set("Comfy.Locale", "zh");
@@ -280,6 +281,7 @@ FILM = """async () => {
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.story
 def test_a_run_brings_its_memory_and_the_holes_shrink(page, server):
     ed.load(page)
     ed.make_memory(page)

@@ -21,10 +21,6 @@ pytestmark = [
     pytest.mark.host,
     pytest.mark.timeout(600),
     pytest.mark.skipif(not (MINI_FOLDER / "world.safetensors").is_file(), reason="the mini world has no weights here"),
-    pytest.mark.skipif(
-        os.environ.get("SPATIAL_MEMORY_BROWSER") != "all",
-        reason="times want a quiet machine: make browser measures them",
-    ),
 ]
 
 

@@ -56,6 +56,7 @@ PLAIN = "(address) => import(address)"
 FRESH = "async (address) => (await import('./fresh.js')).importFresh(address)"
 
 
+@pytest.mark.story
 def test_a_changed_module_is_read_anew(browser, folder):
     files, url = folder
     context = browser.new_context()

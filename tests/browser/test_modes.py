@@ -36,7 +36,7 @@ def switch_mode(page):
 
 
 @pytest.mark.parametrize("shown", [[], ["preset", "keyframes"]], ids=["hidden", "shown"])
-def test_app_mode_keeps_the_path_and_shows_the_node_view_where_it_is_chosen(newest, page, shown):
+def test_app_mode_keeps_the_path_and_shows_the_node_view_where_it_is_chosen(page, shown):
     workflow = json.loads((ed.ROOT / "workflows/closed_loop.json").read_text(encoding="utf-8"))
     node = next(node for node in workflow["nodes"] if node["id"] == ed.NODE)
     node["widgets_values"][-1] = PATH.to_compact()
@@ -68,7 +68,7 @@ def test_app_mode_keeps_the_path_and_shows_the_node_view_where_it_is_chosen(newe
     assert edited(page) and clean(page)
 
 
-def test_a_collapsed_node_keeps_its_path(newest, page):
+def test_a_collapsed_node_keeps_its_path(page):
     ed.load(page, PATH.to_compact())
     page.said.clear()
     page.evaluate("(id) => app.graph.getNodeById(id).collapse()", ed.NODE)
@@ -79,7 +79,7 @@ def test_a_collapsed_node_keeps_its_path(newest, page):
     assert edited(page) and clean(page)
 
 
-def test_a_node_in_a_subgraph_keeps_its_path(newest, page):
+def test_a_node_in_a_subgraph_keeps_its_path(page):
     ed.load(page, PATH.to_compact())
     if not page.evaluate("() => typeof app.graph.convertToSubgraph === 'function'"):
         pytest.skip("this frontend has no subgraphs")

@@ -11,7 +11,7 @@ EVERY = sorted((Path(__file__).parents[2] / "workflows").glob("*.json"))
 pytestmark = [pytest.mark.host, pytest.mark.timeout(600)]
 
 
-@pytest.mark.usefixtures("newest")
+@pytest.mark.story
 def test_no_node_covers_another(page):
     assert len(EVERY) == 8
     for file in EVERY:
