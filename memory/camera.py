@@ -82,10 +82,7 @@ def stack(cameras: Sequence[Cameras]) -> Cameras:
     Raises:
         ValueError: the list is empty or the grids differ.
     """
-    grids = {(c.height, c.width) for c in cameras}
-    if len(grids) != 1:
-        raise ValueError(f"cameras have grids {sorted(grids)}, expected exactly one (height, width)")
-    ((height, width),) = grids
+    height, width = _one_grid(cameras)
     return Cameras(torch.stack([c.c2w for c in cameras]), torch.stack([c.K for c in cameras]), height, width)
 
 
@@ -95,11 +92,15 @@ def concatenate(cameras: Sequence[Cameras]) -> Cameras:
     Raises:
         ValueError: the list is empty or the grids differ.
     """
+    height, width = _one_grid(cameras)
+    return Cameras(torch.cat([c.c2w for c in cameras]), torch.cat([c.K for c in cameras]), height, width)
+
+
+def _one_grid(cameras: Sequence[Cameras]) -> tuple[int, int]:
     grids = {(c.height, c.width) for c in cameras}
     if len(grids) != 1:
         raise ValueError(f"cameras have grids {sorted(grids)}, expected exactly one (height, width)")
-    ((height, width),) = grids
-    return Cameras(torch.cat([c.c2w for c in cameras]), torch.cat([c.K for c in cameras]), height, width)
+    return grids.pop()
 
 
 def check_cameras(cameras: Cameras, name: str = "cameras") -> Cameras:

@@ -105,6 +105,12 @@ def test_stacking_and_joining_keep_the_grid_and_refuse_another():
         camera.stack([views[0], views.resized(3, 4)[0]])
 
 
+@pytest.mark.parametrize("join", [camera.stack, camera.concatenate])
+def test_cameras_of_no_grid_are_not_joined(join):
+    with pytest.raises(ValueError, match=r"grids \[\], expected exactly one"):
+        join([])
+
+
 @pytest.mark.parametrize(
     "row, column, value, message",
     [
