@@ -202,6 +202,13 @@ def project_planar(planar: Tensor, camera: Cameras) -> tuple[Tensor, Tensor, Ten
     return rows[0] / rows[2] * fx + cx, rows[1] / rows[2] * fy + cy, rows[2]
 
 
+def depth_planar(planar: Tensor, camera: Cameras) -> Tensor:
+    """The z-depth that ``project_planar`` gives, to the bit: (N,)."""
+    x, y, z = planar
+    a, b, c, d = camera.w2c[2].tolist()
+    return x * a + y * b + z * c + d
+
+
 def project_seen(planar: Tensor, view: Tensor, cameras: Cameras) -> tuple[Tensor, Tensor]:
     """``project_planar`` of points that were each seen by a camera of their own: the same products, the same bits.
 

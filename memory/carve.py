@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
-from torch.nn.functional import max_pool2d
+from torch.nn.functional import max_pool2d, pad
 
 from .camera import Cameras, flat_cells, project_planar
 from .cloud import SpatialMemory
@@ -26,12 +26,11 @@ COARSE = 8  # pixels a side of the cells that are looked at; all of a cell and o
 def see_through(geometry: Geometry) -> tuple[Tensor, Cameras]:
     """How far each coarse cell and its neighbours see at least: (V, h, w), 0 where any of it is not known for sure."""
     h, w = max(1, geometry.cameras.height // COARSE), max(1, geometry.cameras.width // COARSE)
-    counts = geometry.known & geometry.keep & (geometry.confidence >= SURE_ENOUGH)
-    inverse = torch.where(counts, 1 / geometry.depth.clamp(min=1e-12), torch.inf)
+    counts = (geometry.confidence >= SURE_ENOUGH).logical_and_(geometry.known).logical_and_(geometry.keep)
     height, width = geometry.cameras.height // h, geometry.cameras.width // w
-    nearest = max_pool2d(inverse[:, None, : h * height, : w * width], (height, width))
-    nearest = torch.nn.functional.pad(nearest, (1, 1, 1, 1), value=torch.inf)
-    reach = 1 / max_pool2d(nearest, 3, stride=1)[:, 0]
+    nearer = torch.where(counts, -geometry.depth, 0.0)[:, None, : h * height, : w * width]  # the nearest is the least
+    nearest = pad(max_pool2d(nearer, (height, width)), (1, 1, 1, 1))
+    reach = -max_pool2d(nearest, 3, stride=1)[:, 0]
     K = geometry.cameras.K / geometry.cameras.K.new_tensor([width, height, 1.0])[:, None]
     return reach, Cameras(geometry.cameras.c2w, K, h, w)
 

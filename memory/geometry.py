@@ -1,6 +1,7 @@
 """What is known about a few frames: depth, how sure it is, what may be remembered, and where the cameras stood."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -20,14 +21,14 @@ class Geometry:
     metric: bool  # world units are metres
     scene_unit: float  # median known depth of the START frame, in world units
 
-    @property
+    @cached_property
     def known(self) -> Tensor:  # (V, H, W) bool
         """Where depth is known, whatever moves there."""
         return known_depth(self.depth)
 
     def get_ram_usage(self) -> int:
-        """Bytes that this value keeps alive (the host's cache asks)."""
-        return sum(t.numel() * t.element_size() for t in (self.depth, self.confidence, self.keep))
+        """Bytes that this value keeps alive (the host's cache asks), ``known`` among them."""
+        return self.depth.numel() + sum(t.numel() * t.element_size() for t in (self.depth, self.confidence, self.keep))
 
 
 def check_geometry(geometry: Geometry) -> Geometry:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, adaptive_max_pool2d
 
-from .camera import unproject
+from .camera import known_depth, unproject
 from .geometry import Geometry
 from .normals import encode_normals, normals_of
 from .observation import Observation
@@ -38,22 +38,25 @@ def resample_depth(depth: Tensor, known: Tensor, height: int, width: int, method
     sizes("V H W | V H W", depth=depth, known=known)
     if method not in RESAMPLE:
         raise ValueError(f"resample is {method!r}, expected one of {sorted(RESAMPLE)}")
-    known = known & depth.isfinite() & (depth > 0)
-    return RESAMPLE[method](torch.where(known, depth, 0.0), known, height, width)
+    return RESAMPLE[method](depth, known, height, width)
+
+
+def _sampled(depth: Tensor, known: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+    """Depth (V, R, C) at some rows (R,) and columns (C,), 0 where it is unknown, and where it is known."""
+    depth, known = (t.index_select(1, rows).index_select(2, columns) for t in (depth, known))
+    known = known & known_depth(depth)
+    return torch.where(known, depth, 0.0), known
 
 
 def _bilinear(depth: Tensor, known: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
     """The four pixels around the cell's centre, weighted by their nearness."""
     rows, columns = (_two(n, size) for n, size in ((height, depth.shape[1]), (width, depth.shape[2])))
-    at = [(i, j, wi[:, None] * wj) for i, wi in rows for j, wj in columns]
-    samples = torch.stack([depth[:, i][:, :, j] for i, j, _ in at])
-    weights = torch.stack([known[:, i][:, :, j] * weight for i, j, weight in at])
-    return _one_surface(samples, weights)
+    return _one_surface(*_weighed(depth, known, rows, columns))
 
 
 def _nearest(depth: Tensor, known: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
     """The pixel that holds the cell's centre."""
-    return at_centres(depth, height, width), at_centres(known, height, width)
+    return _sampled(depth, known, *(_centres(n, size) for n, size in zip((height, width), depth.shape[1:])))
 
 
 def at_centres(maps: Tensor, height: int, width: int) -> Tensor:
@@ -61,9 +64,13 @@ def at_centres(maps: Tensor, height: int, width: int) -> Tensor:
     if maps.shape[-2:] == (height, width):
         return maps
     for axis, cells in ((-2, height), (-1, width)):
-        cell = torch.arange(cells, device=maps.device)
-        maps = maps.index_select(axis, (cell * 2 + 1) * maps.shape[axis] // (2 * cells))
+        maps = maps.index_select(axis, _centres(cells, maps.shape[axis]).to(maps.device))
     return maps
+
+
+def _centres(cells: int, size: int) -> Tensor:
+    """Along one axis, the pixel that holds each cell's centre."""
+    return (torch.arange(cells) * 2 + 1) * size // (2 * cells)
 
 
 def _area(depth: Tensor, known: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
@@ -85,7 +92,10 @@ RESAMPLE: dict[str, Callable[[Tensor, Tensor, int, int], tuple[Tensor, Tensor]]]
 }
 
 
-def _two(cells: int, size: int) -> list[tuple[Tensor, Tensor]]:
+Weights = list[tuple[Tensor, Tensor]]  # along one axis: a pixel for each cell, and what it weighs there
+
+
+def _two(cells: int, size: int) -> Weights:
     """Along one axis, the two pixels around each cell's centre and their weights."""
     centre = ((torch.arange(cells) + 0.5) * (size / cells) - 0.5).clamp(0, size - 1)
     low = centre.floor().long()
@@ -96,15 +106,16 @@ def _two(cells: int, size: int) -> list[tuple[Tensor, Tensor]]:
 def _cells(depth: Tensor, known: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
     """Every pixel that a cell touches: samples (S, V, h, w) and weights, 0 where unknown or not touched."""
     rows, columns = (_touched(n, size) for n, size in ((height, depth.shape[1]), (width, depth.shape[2])))
-    samples, weights = [], []
-    for i, wi in rows:
-        for j, wj in columns:
-            samples.append(depth[:, i][:, :, j])
-            weights.append(known[:, i][:, :, j] * (wi[:, None] * wj))
-    return torch.stack(samples), torch.stack(weights)
+    return _weighed(depth, known, rows, columns)
 
 
-def _touched(cells: int, size: int) -> list[tuple[Tensor, Tensor]]:
+def _weighed(depth: Tensor, known: Tensor, rows: Weights, columns: Weights) -> tuple[Tensor, Tensor]:
+    """Samples (S, V, h, w) at every row with every column, and their weights, 0 where unknown."""
+    picked = [(_sampled(depth, known, i, j), wi[:, None] * wj) for i, wi in rows for j, wj in columns]
+    return torch.stack([d for (d, _), _ in picked]), torch.stack([there * weight for (_, there), weight in picked])
+
+
+def _touched(cells: int, size: int) -> Weights:
     """Along one axis, the k-th pixel that each cell touches and the length it covers, for each k."""
     low, high = torch.arange(cells) * size / cells, (torch.arange(cells) + 1) * size / cells
     first = torch.arange(cells) * size // cells

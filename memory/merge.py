@@ -214,18 +214,25 @@ def _pairs(
     depth = torch.cat([fresh.depth, fresh.depth.new_zeros(1)])[cell]  # -1, no cell: 0, which nothing is near
     here = ((cell >= 0) & ((z - depth).abs() <= tolerance * depth) & (from_middle(u, v) <= near)).nonzero()[:, 0]
     cell, point = cell[here], point[here]
-    old_footprint = torch.empty(len(point), device=mine.device)
-    old_confidence = torch.empty(len(point), dtype=torch.uint8, device=mine.device)
-    old_normals = torch.empty(len(point), 2, dtype=torch.uint8, device=mine.device)
-    for number, place, local in by_observation(observations, point):
-        o = observations[number]
-        old_footprint[place], old_confidence[place] = o.spacing[local], o.confidence[local]
-        old_normals[place] = o.normals[local]
+    old_footprint, old_confidence, old_normals = _told(observations, point)
     one, other = decode_normals(fresh.normals[cell]), decode_normals(old_normals)
     unsure = (one == 0).all(1) | (other == 0).all(1)
     same = unsure | ((one * other).sum(1) >= AGREES)
     pairs = Pairs(cell, fresh.spacing[cell], old_footprint, fresh.confidence[cell], old_confidence)
     return Pairs(*(getattr(pairs, field.name)[same] for field in fields(Pairs))), point[same]
+
+
+def _told(observations: Sequence[Observation], point: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Footprint (P,), confidence (P,) and normal (P, 2) of some points (P,) of all observations."""
+    footprint = torch.empty(len(point), device=point.device)
+    confidence = torch.empty(len(point), dtype=torch.uint8, device=point.device)
+    normals = torch.empty(len(point), 2, dtype=torch.uint8, device=point.device)
+    for number, place, local in by_observation(observations, point):
+        o = observations[number]
+        footprint.index_copy_(0, place, o.spacing_at(local))
+        confidence.index_copy_(0, place, o.confidence.index_select(0, local))
+        normals.index_copy_(0, place, o.normals.index_select(0, local))
+    return footprint, confidence, normals
 
 
 def _covered(memory: SpatialMemory, fresh: Observation, tolerance: float) -> Tensor:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .camera import Cameras, project_planar
+from .camera import Cameras, depth_planar
 from .copies import Shared, located
 from .shapes import sizes
 from .tiles import Tiles, tiles_of
@@ -68,7 +68,7 @@ class Observation:
     @property
     def depth(self) -> Tensor:  # (N,) float32
         """z-depth in the source camera."""
-        return project_planar(self.planar, self.camera)[2]
+        return depth_planar(self.planar, self.camera)
 
     @cached_property
     def tiles(self) -> Tiles:
@@ -99,8 +99,15 @@ class Observation:
     @property
     def spacing(self) -> Tensor:  # (N,) world units
         """How far apart neighbouring points lie at each point's depth: the footprint of a source cell, or the voxel."""
+        return self._spaced(self.depth)
+
+    def spacing_at(self, index: Tensor) -> Tensor:  # (K,) int64 -> (K,) world units
+        """``spacing`` of some of the points, the same bits."""
+        return self._spaced(depth_planar(self.planar.index_select(1, index), self.camera))
+
+    def _spaced(self, depth: Tensor) -> Tensor:
         focal = min(self.camera.K[0, 0].item(), self.camera.K[1, 1].item())
-        return (self.depth / focal).clamp(min=self.voxel)
+        return (depth / focal).clamp(min=self.voxel)
 
     def where(self, keep: Tensor) -> "Observation":  # keep: (N,) bool, True = stays, or (K,) int64 indices
         """The points that ``keep`` picks, in their order."""

@@ -31,7 +31,8 @@ from ..memory.normals import normals_of
 logger = logging.getLogger(__name__)
 
 AGREES = 0.02  # median relative difference below which depth is left as it is: it is in the memory's units already
-COMPARED = 1 << 16  # cells of a view that are compared at most
+COMPARED = 1 << 16  # cells of a view that are compared at most where a scale may be fitted ...
+REPORTED = 1 << 14  # ... and where depth is taken as it is, and only the record says how well it agrees
 PLENTY = 0.05  # share of a view from which the memory's word against a depth is worth a warning
 
 
@@ -55,9 +56,9 @@ def last_good(rows: Sequence[dict]) -> Way:
     return ALONE
 
 
-def compared_size(height: int, width: int) -> tuple[int, int]:
-    """The grid on which views of H x W pixels are compared: their own, up to ``COMPARED`` cells."""
-    share = min(1.0, math.sqrt(COMPARED / (height * width)))
+def compared_size(height: int, width: int, most: int) -> tuple[int, int]:
+    """The grid on which views of H x W pixels are compared: their own, up to ``most`` cells."""
+    share = min(1.0, math.sqrt(most / (height * width)))
     return max(1, int(height * share)), max(1, int(width * share))
 
 

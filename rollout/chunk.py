@@ -260,7 +260,9 @@ def decode_film(world: WorldModel, state: RolloutState, on_latent: Callable[[int
 
 def as_colours(frames: Tensor) -> Tensor:
     """Frames just decoded, [-1, 1], as colours in [0, 1], in their own memory: a film is gigabytes."""
-    return frames.add_(1).div_(2).clamp_(0, 1)
+    for frame in frames:  # one stays in the cache from step to step
+        frame.add_(1).div_(2).clamp_(0, 1)
+    return frames
 
 
 def _ended(state: RolloutState) -> RolloutState:

@@ -12,7 +12,7 @@ from ..memory.rendering import Rendering
 from ..memory.shapes import sizes
 from ..models.geometry import Estimate, GeometryProvider, GivenGeometry, may_be_remembered
 from ..models.masks import given, moving
-from .align import GIVEN, METRIC, Way, brought, compared, compared_size, fitted, last_good
+from .align import COMPARED, GIVEN, METRIC, REPORTED, Way, brought, compared, compared_size, fitted, last_good
 from .state import ChunkTarget, RolloutState
 
 
@@ -81,7 +81,8 @@ def chunk_geometry(
     skies = None if sky is None else _per_view(state, sky, "sky", views, height, width)
     found = provider.estimate(pictures, cameras, rendered, state.memory.scene_unit)
     keep = may_be_remembered(found, moves, skies)
-    size = compared_size(height, width)
+    as_it_is = found.metric and state.memory.metric  # a fit could only add its own error, chunk by chunk
+    size = compared_size(height, width, REPORTED if as_it_is else COMPARED)
     shown = rendered.resized(*size)
     there = shown.cameras.to(memory.device)
     depth, kept, sure = (at_centres(t, *size).to(memory.device) for t in (found.depth, keep, found.confidence))
@@ -90,7 +91,7 @@ def chunk_geometry(
     rows: list[dict] = []
     for v in range(views):
         view = (depth[v], target[v], seen[v], sure[v], there[v])
-        if found.metric and state.memory.metric:  # a fit could only add its own error, chunk by chunk
+        if as_it_is:
             way, row = METRIC, compared(*view, METRIC)
         else:
             way, row = fitted(*view, fallback(state, provider, found, rows))

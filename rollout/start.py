@@ -18,7 +18,7 @@ from ..memory.shapes import sizes
 from ..models.geometry import GeometryProvider, may_be_remembered
 from ..models.masks import given
 from ..models.world import WorldModel
-from .align import brought, compared_size, fitted
+from .align import COMPARED, brought, compared_size, fitted
 from .state import RolloutState, check_world
 
 logger = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ def start_geometry(
     unit = start_unit(torch.where(keep[0], found.depth[0], 0.0))
     confidence = torch.where(known_depth(found.depth), found.confidence.clamp(min=CONFIDENT), found.confidence)
     geometry = Geometry(found.depth, confidence, keep, cameras, found.metric, unit)
-    memory, size = SpatialMemory("rgb", "", 3, unit, found.metric), compared_size(height, width)
+    memory, size = SpatialMemory("rgb", "", 3, unit, found.metric), compared_size(height, width, COMPARED)
     for view in range(1, count):  # the views before it show what this one's depth is to agree with
         memory = memory.insert(
             lift_pixels(images[view - 1 : view], _view(geometry, view - 1), [0], -1, unit * RGB_VOXEL)

@@ -1,13 +1,14 @@
 """Lifting: depth to another grid against loop twins, unknown depth, edges, masks, and pixels thinned by voxels."""
 
 import math
+from dataclasses import replace
 
 import oracle
 import pytest
 import torch
 from scenes import geometry, pose
 from spatial_memory.memory.camera import Cameras, project, unproject
-from spatial_memory.memory.geometry import Geometry, check_geometry, start_unit
+from spatial_memory.memory.geometry import check_geometry, start_unit
 from spatial_memory.memory.lift import RESAMPLE, lift_latents, lift_pixels, resample_depth
 from spatial_memory.memory.normals import decode_normals
 
@@ -199,7 +200,7 @@ def test_geometry_that_cannot_be_lifted_is_refused(change, message):
     good = geometry(torch.ones(1, 4, 4))
     assert check_geometry(good) is good
     with pytest.raises(ValueError, match=message):
-        check_geometry(Geometry(**{**vars(good), **change}))
+        check_geometry(replace(good, **change))
 
 
 def test_lifting_writes_into_no_argument():

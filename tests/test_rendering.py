@@ -1,6 +1,6 @@
 """Depth that a memory renders: drawn for who looks at it, compared on a grid that does not grow with the picture."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import tiny_rollout as tiny
@@ -13,7 +13,7 @@ from spatial_memory.memory.rendering import Rendering
 from spatial_memory.memory.splat import render_depth
 from spatial_memory.models.geometry import Estimate
 from spatial_memory.rollout import chunk, start
-from spatial_memory.rollout.align import COMPARED, compared_size
+from spatial_memory.rollout.align import COMPARED, REPORTED, compared_size
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_nothing_is_drawn_before_it_is_asked_for_and_then_once(drawn, made):
 
 def test_a_provider_that_does_not_look_costs_only_the_grid_on_which_depth_is_compared(drawn, made, monkeypatch):
     state, images = made
-    monkeypatch.setattr("spatial_memory.rollout.align.COMPARED", 32 * 48)
+    monkeypatch.setattr("spatial_memory.rollout.observe.COMPARED", 32 * 48)
     chunk.chunk_geometry(tiny.WallGeometry(), state, images)
     assert drawn == [(8, 32, 48)]
 
@@ -62,6 +62,25 @@ def test_a_provider_that_does_not_look_costs_only_the_grid_on_which_depth_is_com
     drawn.clear()
     chunk.chunk_geometry(Looks(), state, images)
     assert drawn == [(8, tiny.HEIGHT, tiny.WIDTH), (8, 32, 48)]
+
+
+def test_depth_in_metres_over_metres_is_only_reported_on_a_still_coarser_grid(drawn, made, monkeypatch):
+    state, images = made
+    metric = replace(state, memory=replace(state.memory, metric=True))
+    monkeypatch.setattr("spatial_memory.rollout.observe.REPORTED", 16 * 24)
+    whole = chunk.chunk_geometry(tiny.WallGeometry(), state, images)
+
+    @dataclass(frozen=True)
+    class Metres(tiny.WallGeometry):
+        def estimate(self, *args):
+            return Estimate(*super().estimate(*args)[:3], True)
+
+    told = chunk.chunk_geometry(Metres(), metric, images)
+    assert drawn == [(8, tiny.HEIGHT, tiny.WIDTH), (8, 16, 24)]
+    for row, other in zip(whole.alignment, told.alignment):
+        assert other["how"] == "metric" and other["overlap"] == pytest.approx(row["overlap"], abs=0.08)
+        assert other["inlier_share"] > 0.9
+    assert torch.equal(told.depth, tiny.wall_depth(told.cameras))
 
 
 def test_where_the_grids_are_one_it_is_drawn_once(drawn, made):
@@ -81,7 +100,7 @@ def test_where_the_grids_are_one_it_is_drawn_once(drawn, made):
 def test_the_scale_found_on_a_coarser_grid_is_that_of_the_whole_view(made, monkeypatch, cells):
     state, images = made
     whole = chunk.chunk_geometry(tiny.WallGeometry(1.4), state, images)
-    monkeypatch.setattr("spatial_memory.rollout.align.COMPARED", cells)
+    monkeypatch.setattr("spatial_memory.rollout.observe.COMPARED", cells)
     coarse = chunk.chunk_geometry(tiny.WallGeometry(1.4), state, images)
     for row, other in zip(whole.alignment, coarse.alignment):
         assert row["how"] == other["how"] == "aligned" and other["scale"] == pytest.approx(1.4, rel=0.02)
@@ -92,7 +111,7 @@ def test_the_scale_found_on_a_coarser_grid_is_that_of_the_whole_view(made, monke
 
 def test_what_may_not_be_remembered_is_not_compared_on_the_coarser_grid_either(made, monkeypatch):
     state, images = made
-    monkeypatch.setattr("spatial_memory.rollout.align.COMPARED", 32 * 48)
+    monkeypatch.setattr("spatial_memory.rollout.observe.COMPARED", 32 * 48)
     right = torch.zeros(1, tiny.HEIGHT, tiny.WIDTH)
     right[..., tiny.WIDTH // 2 :] = 1
     every = chunk.chunk_geometry(tiny.WallGeometry(), state, images)
@@ -102,7 +121,7 @@ def test_what_may_not_be_remembered_is_not_compared_on_the_coarser_grid_either(m
 
 
 def test_the_second_start_picture_is_fitted_on_the_coarser_grid(drawn, monkeypatch):
-    monkeypatch.setattr("spatial_memory.rollout.align.COMPARED", 32 * 48)
+    monkeypatch.setattr("spatial_memory.rollout.start.COMPARED", 32 * 48)
 
     @dataclass(frozen=True)
     class Uneven(tiny.WallGeometry):
@@ -117,16 +136,17 @@ def test_the_second_start_picture_is_fitted_on_the_coarser_grid(drawn, monkeypat
     assert (found.depth / tiny.wall_depth(cameras) - 1).abs().flatten(1).median(1).values.max() < 0.01
 
 
+@pytest.mark.parametrize("most", [COMPARED, REPORTED])
 @pytest.mark.parametrize("height, width", [(704, 1280), (1280, 704), (480, 640), (2160, 3840)])
-def test_views_are_compared_on_a_bounded_grid_of_their_own_shape(height, width):
-    h, w = compared_size(height, width)
-    assert h * w <= COMPARED
-    assert h * w > 0.98 * COMPARED and h / w == pytest.approx(height / width, rel=0.01)
+def test_views_are_compared_on_a_bounded_grid_of_their_own_shape(height, width, most):
+    h, w = compared_size(height, width, most)
+    assert h * w <= most
+    assert h * w > 0.98 * most and h / w == pytest.approx(height / width, rel=0.01)
 
 
 def test_small_views_are_compared_as_they_are():
     for size in ((64, 96), (192, 320), (256, 256), (1, 1)):
-        assert compared_size(*size) == size
+        assert compared_size(*size, COMPARED) == size
 
 
 def test_cells_take_the_pixel_that_holds_their_centre():
