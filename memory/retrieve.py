@@ -1,8 +1,8 @@
-"""Which past frames see what the next ones will: overlap, and two ways to choose references.
+"""Which past frames see what the next ones will: overlap, and three ways to choose references.
 
 A view's voxels are those of the memory that it sees (``memory/sight.py``), as sorted keys. Overlap is the IoU of two
 such sets. ``algorithm1`` is the paper's (Spatia, supplement, Algorithm 1); ``set_cover`` is greedy over what is still
-uncovered.
+uncovered; ``union_overlap`` is what Mirage's released code does.
 """
 
 from collections.abc import Sequence
@@ -101,6 +101,31 @@ def set_cover(
     iou = overlap_matrix(targets, candidates)
     taken, _ = greedy(targets, candidates, iou, k, threshold, pinned)
     return in_target_order([c for c, _ in taken], iou, pinned)
+
+
+def union_overlap(overlap: Tensor, k: int, threshold: float = THRESHOLD, pinned: Sequence[int] = ()) -> list[int]:
+    """The ``k`` candidates that overlap all target views together most, if above ``threshold``; of equals the first.
+
+    What Mirage's released code does. It asks nothing of a candidate but its own overlap, so that neighbours which show
+    the same are taken together, and a chunk soon has all the references that it may have.
+
+    Args:
+        overlap: (V,) IoU of each candidate with the union of the target views.
+        pinned: candidates that are taken first and count among the ``k``.
+
+    Returns:
+        Indices of candidates: the pinned ones, then by falling overlap.
+    """
+    sizes("V", overlap=overlap)
+    ranked = overlap.sort(descending=True, stable=True).indices.tolist()
+    able = [candidate for candidate in ranked if overlap[candidate] > threshold and candidate not in pinned]
+    return [*pinned, *able[: k - len(pinned)]]
+
+
+def joint_overlap(targets: Sequence[Tensor], candidates: Sequence[Tensor]) -> Tensor:
+    """The IoU (V,) of each candidate with all that the targets see together."""
+    together = torch.cat([torch.empty(0, dtype=torch.int64), *targets]).unique()
+    return overlap_matrix([together], candidates)[0]
 
 
 def in_target_order(chosen: Sequence[int], iou: Tensor, pinned: Sequence[int] = ()) -> list[int]:

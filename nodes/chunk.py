@@ -23,7 +23,7 @@ from .convert import (
 from .host import Progress, ReferencesSocket, State, World, io, result, schema, socket, ui
 from .text import texts
 
-POLICIES = ("algorithm1", "set_cover")
+POLICIES = ("algorithm1", "set_cover", "union_overlap")
 READ, OFF = "read", "off (baseline)"
 LOOKS = 3  # latents of a readout that the preview decodes
 LOOK_SIZE = 4  # pixels a side of a cell in a preview by linear factors
@@ -43,7 +43,8 @@ class RetrieveReferences(io.ComfyNode):
                     io.Combo,
                     "policy",
                     "'algorithm1': the best frame for each view in turn, as the Spatia paper has it. 'set_cover': "
-                    "each further frame is the one that adds most to the views covered worst.",
+                    "each further frame is the one that adds most to the views covered worst. 'union_overlap': the "
+                    "frames that share most with all views together, as Mirage's released code has it.",
                     options=list(POLICIES),
                     default="algorithm1",
                     optional=True,

@@ -118,7 +118,8 @@ class Rollout(io.ComfyNode):
                 socket(
                     io.Combo,
                     "policy",
-                    "How reference frames are chosen: as the Spatia paper does, or by greedy coverage.",
+                    "How reference frames are chosen: as the Spatia paper does, by greedy coverage, or as Mirage's "
+                    "code does.",
                     options=list(POLICIES),
                     default="algorithm1",
                     optional=True,

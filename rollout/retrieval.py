@@ -8,7 +8,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..memory.retrieve import References, algorithm1, coverage_matrix, greedy, in_target_order, overlap_matrix
+from ..memory.retrieve import (
+    References,
+    algorithm1,
+    coverage_matrix,
+    greedy,
+    in_target_order,
+    joint_overlap,
+    overlap_matrix,
+    union_overlap,
+)
 from ..memory.sight import visible_voxels
 from ..models.world import WorldModel
 from .control import chunk_window, new_cameras, preceding_latents
@@ -58,7 +67,8 @@ def retrieve(
     Frames that show what was edited since (``state.stale``) are banned.
 
     Args:
-        policy: ``algorithm1`` (the best candidate of each of k target views) or ``set_cover`` (greedy coverage).
+        policy: ``algorithm1`` (the best candidate of each of k target views), ``set_cover`` (greedy coverage) or
+            ``union_overlap`` (the k that overlap all views together most).
         threshold: overlaps up to it do not count.
         pinned: frames that are taken first, whatever they overlap; they count among the ``k``. A chunk that has no
             candidates at all, as the first, takes none.
@@ -158,9 +168,26 @@ def choose_set_cover(views: Views, k: int, threshold: float, pinned: Sequence[in
     return Choice(chosen, why)
 
 
+def choose_union_overlap(views: Views, k: int, threshold: float, pinned: Sequence[int] = ()) -> Choice:
+    """Mirage's: the candidates that overlap all target views together most, whether they show the same or not."""
+    overlap = joint_overlap(views.targets, views.candidates)
+    chosen = union_overlap(overlap, k, threshold, pinned)
+    why = []
+    for i, score in enumerate(overlap.tolist()):
+        share = f"overlaps all views together by {100 * score:.1f} %"
+        if i in pinned:
+            why.append("pinned")
+        elif i in chosen:
+            why.append(share)
+        else:
+            why.append(f"K reached: {share}" if score > threshold else f"{_apart(threshold)} with all views together")
+    return Choice(chosen, why)
+
+
 POLICIES: dict[str, Callable[[Views, int, float, Sequence[int]], Choice]] = {
     "algorithm1": choose_algorithm1,
     "set_cover": choose_set_cover,
+    "union_overlap": choose_union_overlap,
 }
 
 

@@ -126,6 +126,13 @@ def set_cover(targets, candidates, k, threshold):
     return set(chosen)
 
 
+def union_overlap(targets, candidates, k, threshold):
+    """Mirage's rule: by falling overlap with all targets together, the first of equals before; a list of indices."""
+    together = set().union(*targets)
+    able = [(-overlap(together, c), i) for i, c in enumerate(candidates) if overlap(together, c) > threshold]
+    return [i for _, i in sorted(able)[:k]]
+
+
 def thin(points, colours, voxel):
     """One point a voxel: {index of the point nearest to its voxel's mean: mean colour of the voxel}."""
     groups = {}

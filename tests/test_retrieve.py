@@ -1,4 +1,4 @@
-"""Retrieval: visible voxels past a z-test, overlap, both policies against loop twins, pins, bans and reasons, ICP."""
+"""Retrieval: visible voxels past a z-test, overlap, the policies against loop twins, pins, bans and reasons, ICP."""
 
 from dataclasses import replace
 
@@ -14,9 +14,11 @@ from spatial_memory.memory.retrieve import (
     algorithm1,
     coverage_matrix,
     greedy,
+    joint_overlap,
     overlap_matrix,
     refine_registration,
     set_cover,
+    union_overlap,
 )
 from spatial_memory.memory.sight import visible_voxels
 from spatial_memory.memory.voxels import REACH, voxel_keys
@@ -24,6 +26,7 @@ from spatial_memory.rollout.retrieval import (
     Views,
     choose_algorithm1,
     choose_set_cover,
+    choose_union_overlap,
     frame_numbers,
     reference_table,
     retrieve,
@@ -79,6 +82,27 @@ def test_set_cover_equals_its_loop_twin_in_target_order(seed, k):
     assert set(chosen) == oracle.set_cover(as_sets(targets), as_sets(candidates), k, 0.04) and len(chosen) <= k
     best = overlap_matrix(targets, candidates).argmax(0)
     assert best[chosen].tolist() == sorted(best[chosen].tolist())
+
+
+@pytest.mark.parametrize("k", [1, 3, 20])
+@pytest.mark.parametrize("seed", range(4))
+def test_union_overlap_equals_its_loop_twin(seed, k):
+    targets, candidates = random_sets(5, seed, 200), random_sets(12, seed + 100, 200)
+    candidates += [candidates[3], candidates[0], torch.empty(0, dtype=torch.int64)]  # equals, and one that sees nothing
+    overlap = joint_overlap(targets, candidates)
+    assert union_overlap(overlap, k, 0.04) == oracle.union_overlap(as_sets(targets), as_sets(candidates), k, 0.04)
+    assert union_overlap(overlap, 3, 0.04, pinned=[14, 2])[:2] == [14, 2]
+    assert len(union_overlap(overlap, 3, 1.0, pinned=[14, 2])) == 2  # a pin needs no overlap
+
+
+def test_union_overlap_takes_twins_that_set_cover_passes_over():
+    target = [torch.arange(60), torch.arange(40, 100)]
+    candidates = [torch.arange(60), torch.arange(58), torch.arange(60, 100), torch.arange(300, 400)]
+    assert union_overlap(joint_overlap(target, candidates), 2) == [0, 1] and sorted(
+        set_cover(target, candidates, 2)
+    ) == [0, 2]
+    assert union_overlap(joint_overlap(target, candidates), 7) == [0, 1, 2]
+    assert joint_overlap(target, []).shape == joint_overlap([], []).shape == (0,)
 
 
 def test_set_cover_takes_two_halves_before_a_twin():
@@ -148,7 +172,15 @@ def test_each_reason_is_true():
     ]
     short = choose_set_cover(views([a, b], [a[:80], b[:30], b]), 2, 0.04, pinned=[1])
     assert short.chosen == [1, 0] and short.why == ["adds 40.0 %", "pinned", "K reached: would add 35.0 %"]
-    for choose in (choose_algorithm1, choose_set_cover):
+    union = choose_union_overlap(views([a, b], [a[:80], b[:30], torch.cat([a, b]), a, c]), 2, 0.16, pinned=[1])
+    assert union.chosen == [1, 2] and union.why == [
+        "K reached: overlaps all views together by 40.0 %",
+        "pinned",
+        "overlaps all views together by 100.0 %",
+        "K reached: overlaps all views together by 50.0 %",
+        "overlap at most 0.16 with all views together",
+    ]
+    for choose in (choose_algorithm1, choose_set_cover, choose_union_overlap):
         assert choose(views([a, b], []), 2, 0.04).chosen == []
         assert choose(views([a, b], [a]), 1, 0.04, [0]).why == ["pinned"]
 
@@ -163,7 +195,7 @@ def reasons(found):
     return {row["frame"]: row["why"] for row in found.considered}
 
 
-@pytest.mark.parametrize("policy", ["algorithm1", "set_cover"])
+@pytest.mark.parametrize("policy", ["algorithm1", "set_cover", "union_overlap"])
 def test_pins_are_taken_first_and_bans_never(third, policy):
     plain = retrieve(tiny.WORLD, third, policy, 2)
     first, frames = plain.frames[0], [row["frame"] for row in plain.considered]
@@ -180,7 +212,7 @@ def test_pins_are_taken_first_and_bans_never(third, policy):
     assert everything.frames == () and set(reasons(everything).values()) == {"banned"}
 
 
-@pytest.mark.parametrize("policy", ["algorithm1", "set_cover"])
+@pytest.mark.parametrize("policy", ["algorithm1", "set_cover", "union_overlap"])
 def test_frames_that_show_what_was_edited_are_banned(third, policy):
     first = retrieve(tiny.WORLD, third, policy, 2).frames[0]
     edited = replace(third, stale=(first, 76))
@@ -217,7 +249,7 @@ def test_every_row_says_what_it_covers(third):
 
 def test_an_emptied_memory_gives_no_reference_but_a_pinned_one(third):
     bare = replace(third, memory=replace(third.memory, observations=()))
-    for policy in ("algorithm1", "set_cover"):
+    for policy in ("algorithm1", "set_cover", "union_overlap"):
         assert retrieve(tiny.WORLD, bare, policy, 2).frames == ()
         assert retrieve(tiny.WORLD, bare, policy, 2, pinned=[8]).frames == (8,)
 
