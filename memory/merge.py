@@ -180,24 +180,42 @@ def _held_against(memory: SpatialMemory, fresh: Observation, policy: Policy, tol
 def _yielding(memory: SpatialMemory, fresh: Observation, point: Tensor, yields: Tensor) -> tuple[Tensor, Tensor]:
     """Where the drawn points (P,) stand among the living, and which of them may be replaced.
 
-    Not what was given, unless by what was given too, and nothing that an edit has touched or locked.
+    Not what was given, unless by what was given too, and nothing that an edit has touched, locked or brought in.
     """
     living, able = point.clone(), torch.zeros_like(yields)
     if not bool(yields.any()):
         return living, able
-    firsts = accumulate((len(o) for o in memory.living), initial=0)
-    home = {id(o): (number, first) for number, (o, first) in enumerate(zip(memory.living, firsts))}
+    firsts, homes = list(accumulate((len(o) for o in memory.living), initial=0)), _homes(memory)
     for index, mine, local in by_observation(memory.drawn, point):
-        o = memory.drawn[index]
-        if id(o) not in home or (o.chunk < 0 <= fresh.chunk):
+        o, number = memory.drawn[index], homes[index]
+        if number is None or (o.chunk < 0 <= fresh.chunk):
             continue
-        number, first = home[id(o)]
-        stored = memory.observations[number]
-        held = held_by(memory, stored)
-        held = held if stored.live is None else held[stored.live]
-        living[mine] = first + local
-        able[mine] = yields[mine] & ~held[local]
+        stored, alive = memory.observations[number], memory.living[number]
+        at = local if alive is o else _place_of(o.cells.index_select(0, local), alive)
+        spared = held_by(memory, stored) | touched_by(memory, stored)
+        spared = spared if stored.live is None else spared[stored.live]
+        living[mine] = firsts[number] + at
+        able[mine] = yields[mine] & ~spared[at]
     return living, able
+
+
+def _homes(memory: SpatialMemory) -> list[int | None]:
+    """Which of the stored observations each drawn one shows points of; None for what an edit brought in.
+
+    Told by chunk and frame where an edit remade it; None too where two are stored under one (a merged world may do so).
+    """
+    itself = {id(alive): number for number, alive in enumerate(memory.living)}
+    times: dict[tuple[int, int], list[int]] = {}
+    for number, o in enumerate(memory.observations):
+        times.setdefault((o.chunk, o.frame), []).append(number)
+    alone = {time: numbers[0] for time, numbers in times.items() if len(numbers) == 1}
+    return [itself.get(id(o), alone.get((o.chunk, o.frame))) for o in memory.drawn]
+
+
+def _place_of(cells: Tensor, observation: Observation) -> Tensor:
+    """Where the points of some cells (K,) stand in an observation that has one for each: (K,) int64."""
+    ordered, order = observation.cells.sort()
+    return order.index_select(0, torch.searchsorted(ordered, cells))
 
 
 def _pairs(

@@ -29,6 +29,13 @@ class RevertMemory(io.ComfyNode):
                     min=-1,
                     max=1_000_000,
                 ),
+                socket(
+                    World,
+                    "world",
+                    "Only needed before the first chunk, where an edit of the start frame was undone after the film "
+                    "had begun: the start frame is then made anew.",
+                    optional=True,
+                ),
             ],
             outputs=[
                 result(State, "state", "The earlier state: edit it, or go on from it along another path."),
@@ -39,8 +46,8 @@ class RevertMemory(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, state, chunk):
-        earlier = revert(state, chunk)
+    def execute(cls, state, chunk, world=None):
+        earlier = revert(state, chunk, world)
         dropped = len(state.cameras) - len(earlier.cameras)
         text = f"{earlier.chunk} of {state.chunk} chunks kept, {dropped} frames dropped\n{described(earlier.memory)}"
         return io.NodeOutput(earlier, earlier.memory, text, ui=ui.PreviewText(text))

@@ -65,7 +65,8 @@ def with_memory(world: WorldModel, state: RolloutState, memory: SpatialMemory) -
     stale = stale_frames(memory, state)
     given = state.image if state.given is None else state.given
     if state.chunk:
-        edited = replace(state, memory=memory, stale=stale)
+        undone = state.given is not None and _at_start(state.memory) != _at_start(memory)
+        edited = replace(state, memory=memory, stale=stale, outdated=state.outdated or undone)
         notes = [BEGUN] if memory.edits else []
         return Edited(edited, (*notes, *_stale_notes(stale)))
     image, share = start_frame(world, plain, memory, given, state.cameras[:1])
@@ -79,6 +80,7 @@ def with_memory(world: WorldModel, state: RolloutState, memory: SpatialMemory) -
         codes=torch.cat([code, state.codes[:, 1:]], dim=1),
         latents=torch.cat([code, state.latents[:, 1:]], dim=1),
         stale=stale,
+        outdated=False,
     )
     notes = [f"the start frame was changed to agree, over {share:.1%} of its area"] if share else []
     return Edited(edited, (*notes, *_stale_notes(stale)))
@@ -165,6 +167,11 @@ def _stale_notes(stale: tuple[int, ...]) -> list[str]:
     if not stale:
         return []
     return [f"no references any more, since they show what was edited: frames {', '.join(map(str, stale))}"]
+
+
+def _at_start(memory: SpatialMemory | None) -> tuple[Edit, ...]:
+    """The edits that were made before the first chunk: what the start frame agrees with."""
+    return () if memory is None else tuple(edit for edit in memory.edits if edit.chunk < 0)
 
 
 def _wider(mask: Tensor, by: int) -> Tensor:

@@ -34,6 +34,7 @@ class Cost:
     weights: int  # bytes that lie on the device at once
     activation: int | None  # bytes beside the weights, the largest of all networks
     disk: int  # bytes of world files, if one is kept after each chunk
+    forward: int | None = None  # bytes that one forward of the transformer needs, weights that must be there counted
 
 
 def cost_of(
@@ -50,13 +51,14 @@ def cost_of(
 
     Args:
         chunks: those that are still to be made.
-        config: of the transformer, as diffusers writes it; None where somebody else holds it.
+        config: of the transformer, as diffusers writes it, whose weights are loaded whole or block by block; None where
+            somebody else holds it, who loads in parts what does not fit.
         codec_config: of the VAE.
     """
     grid, layout = world.codec.grid, world.layout
     h, w = grid.cells(height, width)
     passes = (1 if sampling.guidance_scale == 1.0 else 2) * world.forecast.forwards(sampling.steps)
-    flops, activation = 0.0, None
+    flops, activation, forward = 0.0, None, None
     for chunk in chunks:
         behind = layout.history_frames // grid.temporal if layout.history == "preceding" and chunk.start else 0
         frames = grid.latent_frames(chunk.window_frames) + behind
@@ -64,6 +66,7 @@ def cost_of(
         if config is not None:
             flops += passes * forward_flops(config, references, frames, h, w)
             activation = max(activation or 0, transformer_activation(config, references, frames, h, w))
+            forward = _on_device(world) + activation
     if codec_config is not None:
         tile = world.codec.tile if isinstance(world.codec, TiledCodec) else max(h, w)
         decoding = codec_activation(codec_config, min(tile, h), min(tile, w))
@@ -75,6 +78,7 @@ def cost_of(
         _on_device(world),
         activation,
         _world_files(grid, chunks, height, width, kind),
+        forward,
     )
 
 
@@ -145,6 +149,12 @@ def refusal(cost: Cost, device_bytes: int | None, disk_bytes: int | None, keeps:
         return (
             f"one forward needs {cost.activation / 2**30:.1f} GiB beside the weights, the device has "
             f"{device_bytes / 2**30:.1f} GiB; make smaller pictures or fewer references"
+        )
+    if device_bytes is not None and cost.forward is not None and cost.forward > device_bytes:
+        return (
+            f"the network and one forward of it need {cost.forward / 2**30:.1f} GiB, the device has "
+            f"{device_bytes / 2**30:.1f} GiB; use Apply Spatial Control, which loads a model in parts, or make smaller "
+            "pictures"
         )
     if keeps and disk_bytes is not None and cost.disk > disk_bytes:
         return (

@@ -50,6 +50,7 @@ class RolloutState:
     records: tuple[dict, ...] = ()  # one per chunk begun: coverage, references, seconds by stage, ...
     given: Tensor | None = None  # (3, H, W) the start frame as it was given, where an edit changed it
     stale: tuple[int, ...] = ()  # candidates that show what was edited since: never references again
+    outdated: bool = False  # the start frame shows an edit that was undone after the film had begun
 
     @property
     def height(self) -> int:
@@ -140,6 +141,7 @@ def save_state(path: Path, state: RolloutState, preview: tuple[Tensor, Tensor] |
         "target": None if state.target is None else [state.target.start, state.target.stop],
         "records": list(state.records),
         "stale": list(state.stale),
+        "outdated": state.outdated,
         "memory": None,
     }
     if state.target is not None:
@@ -190,6 +192,8 @@ def _check_header(header: dict) -> dict:
         "memory": (dict, type(None)),
     }
     header.setdefault("stale", [])  # version 1 had no edits
+    if not isinstance(header.setdefault("outdated", False), bool):  # nor had it this
+        raise ValueError(f"outdated is {header['outdated']!r:.80}")
     lists = {"code_grid": int, "code_frames": int, "prompts": str, "records": dict, "target": int, "stale": int}
     for name, kind in kinds.items():
         if not isinstance(header.get(name), kind) or isinstance(header[name], bool):
@@ -234,6 +238,7 @@ def _state(tensors: dict[str, Tensor], header: dict) -> RolloutState:
         given=tensors.get("given"),
         records=tuple(header["records"]),
         stale=tuple(header["stale"]),
+        outdated=header["outdated"],
     )
 
 

@@ -163,6 +163,13 @@ def touched(model, seen, point):
     return False
 
 
+def kept(model, index, cell):
+    """Whether an edit locks or has changed the point of a cell of a stored frame."""
+    seen = model.seen[index]
+    (point,) = (p for p in seen.points if p.cell == cell)
+    return held(model, seen, point) or touched(model, seen, point)
+
+
 def carried(edit, seen, point):
     """A point where an edit shows it."""
     if edit.kind == "move" and seen.chunk <= edit.chunk and edit.selected.picks(seen, point):
@@ -217,10 +224,10 @@ def merge(model, frames, policy):
             else:
                 fresh.append(p)
         alive = living(model)
-        stored = {id(other): index for index, other in enumerate(alive)}
-        older = {}  # cell -> (where the point is stored, None if an edit changed its frame; its frame; the point)
+        stored = {(other.chunk, other.frame): index for index, other in enumerate(alive)}
+        older = {}  # cell -> (where the point is stored, None if an edit brought it in; its frame; the point)
         for other in drawn(model, alive):
-            home = stored.get(id(other))
+            home = stored.get((other.chunk, other.frame))
             for p in other.points:
                 older.setdefault(cell_of(p.at, o.view), []).append((home, other, p))
         added, gone = [], set()
@@ -228,7 +235,7 @@ def merge(model, frames, policy):
             same = [entry for entry in older.get(p.cell, []) if one_surface(o, p, entry[2])]
             leaving = []
             for home, other, old in same:
-                able = home is not None and not (other.chunk < 0 <= o.chunk) and not held(model, other, old)
+                able = home is not None and not (other.chunk < 0 <= o.chunk) and not kept(model, home, old.cell)
                 if able and gives_way(policy, p, footprint(o, p), old, footprint(other, old)):
                     leaving.append((home, old.cell))
             if not same or len(leaving) == len(same):

@@ -210,6 +210,29 @@ def test_going_back_gives_the_bits_that_were_handed_on_and_goes_on_as_the_first_
             revert(states[-1], wrong)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_start_edit_that_is_undone_later_is_gone_when_the_film_goes_back(kind, tmp_path):
+    begun = tiny.begin(kind)
+    one = delete(begun)
+    two = delete(one, Box((0.5, 0.3, 1.9), (0.4, 0.4, 0.8)))
+    assert not torch.equal(one.image, begun.image) and not torch.equal(two.image, one.image)
+    film = tiny.one_chunk(two)
+    once = undo_edit(tiny.WORLD, film).state
+    twice = undo_edit(tiny.WORLD, once).state
+    save_state(tmp_path / "w.safetensors", twice)
+    for state, expected in ((once, one), (twice, begun), (load_state(tmp_path / "w.safetensors"), begun)):
+        assert state.outdated and not film.outdated
+        assert torch.equal(state.image, two.image) and torch.equal(state.latents, film.latents)  # the film stands
+        with pytest.raises(ValueError, match="undone after the film had begun; give the world model"):
+            revert(state, -1)
+        back = revert(state, -1, tiny.WORLD)
+        assert same(back, expected) and not back.outdated
+        assert (back.given is None) == (expected.given is None) and back.stale == expected.stale
+    later = tiny.one_chunk(once)
+    assert later.outdated and revert(later, 0).outdated and same(revert(later, -1, tiny.WORLD), one)
+    assert same(revert(film, -1, tiny.WORLD), two)
+
+
 def test_editing_needs_a_memory_a_whole_chunk_and_the_same_world():
     state = tiny.begin()
     edit = Delete(Selection(THING), -1)

@@ -137,6 +137,27 @@ def test_what_was_moved_is_read_by_a_moved_camera_as_before(kind):
     assert torch.equal(there.features, torch.cat([memory.features[~right], memory.features[right]]))
 
 
+@pytest.mark.parametrize("kind", ["latent", "rgb"])
+def test_points_of_an_edited_frame_that_no_edit_changed_are_replaced_as_ever(kind):
+    memory = memory_of(lifted(kind, 0, 0, 0), 4 if kind == "latent" else 3, kind)
+    whole = memory.observations[0]
+    painted, moved_there = whole.cells[:7].sort().values, HalfSpace((0.4, 0.0, 0.0), (1.0, 0.0, 0.0))
+    colours = torch.ones(7, memory.channels).to(whole.features.dtype)
+    aside = torch.eye(4)
+    aside[0, 3] = 0.001
+    for edit in (
+        Delete(Selection(THING), 0),
+        Paint(0, (Patch(0, 0, painted, colours),)),
+        Move(Selection(moved_there), 0, aside),
+    ):
+        memory = memory.edited(edit)
+    spared = THING.contains(whole.points) | moved_there.contains(whole.points) | torch.isin(whole.cells, painted)
+    after, tally = merge(memory, lifted(kind, 0, 4, 1), keep_newest)
+    retired = after.observations[0].retired == 1
+    assert tally["replaced"] == int(retired.sum()) and spared.any() and (~spared).sum() > 100
+    assert torch.equal(retired, ~spared)
+
+
 def test_moving_and_locking_hold_for_what_was_there_and_deleting_for_ever():
     later = lifted("latent", 0, 12, 2)[0]
     shift = torch.eye(4)

@@ -2,6 +2,8 @@
 
 import json
 import math
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -374,6 +376,27 @@ def test_a_video_is_written_whole_or_not_at_all(tmp_path):
     with pytest.raises(ValueError, match="even size"):
         VideoFromComponents(VideoComponents(ramp[:, :31], 8)).save_to(str(tmp_path / "odd.mp4"))
     assert [path.name for path in tmp_path.iterdir()] == ["v.mp4"]
+
+
+def test_the_same_frames_make_the_same_file_whatever_memory_held_before(tmp_path):
+    """Where the C library fills new memory with a byte of one's choice, what was never written shows."""
+    code = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import conftest, torch
+from spatial_memory.headless.standin.video import VideoComponents, VideoFromComponents
+coarse = torch.rand(1, 3, 8, 12, generator=torch.Generator().manual_seed(0))
+wide = torch.nn.functional.interpolate(coarse, (64, 320), mode="bicubic")[0].clamp(0, 1).permute(1, 2, 0)
+frames = torch.stack([wide[:, 3 * i : 3 * i + 96] for i in range(72)])
+VideoFromComponents(VideoComponents(frames, 16)).save_to(sys.argv[1])
+"""
+    script = tmp_path / "write.py"
+    script.write_text(code)
+    files = [tmp_path / f"{fill}.mp4" for fill in (0, 85, 170)]
+    for file, fill in zip(files, (0, 85, 170)):
+        environment = {**os.environ, "MALLOC_PERTURB_": str(fill)}
+        subprocess.run([sys.executable, str(script), str(file)], check=True, env=environment, timeout=120)
+    assert len({file.read_bytes() for file in files}) == 1
 
 
 def test_saved_images_are_what_was_shown(tmp_path):

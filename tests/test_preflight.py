@@ -52,7 +52,9 @@ def test_chunks_forwards_and_disk_are_counted():
     assert (guided.forwards, guided.flops) == (24, 2 * cost.flops)
     colours = cost_of(world, chunks, 64, 96, Sampling("euler", 4, 1.0), "rgb", config, None)
     assert colours.disk > cost.disk > 0
-    assert cost_of(world, chunks, 64, 96, Sampling("euler", 4), "latent", None, None).activation is None
+    assert cost.forward == cost.weights + cost.activation
+    unknown = cost_of(world, chunks, 64, 96, Sampling("euler", 4), "latent", None, None)
+    assert unknown.activation is None and unknown.forward is None
 
 
 def test_what_a_world_is_tuned_by_is_counted():
@@ -67,6 +69,7 @@ def test_what_a_world_is_tuned_by_is_counted():
     assert foretold.flops == pytest.approx(whole.flops * 6 / 9)
     turns = with_blocks_in_turn(tiny.WORLD, torch.device("cpu"))
     assert cost(with_kernel(turns, "native")).weights == turns.transformer.device_bytes() < whole.weights
+    assert cost(turns).forward < whole.forward
     large = replace(tiny.WORLD, codec=WanCodec(tiny_wan.random_vae()))
     vae = {**large.codec.vae.config, "base_dim": 160, "decoder_base_dim": 256}
     h, w = large.codec.grid.cells(704, 1280)
@@ -94,6 +97,9 @@ def test_what_does_not_fit_is_refused_with_a_remedy(layout):
     cost = Cost(3, 60, 1e15, 12 * GIB, 9 * GIB, 4 * GIB)
     assert refusal(cost, 24 * GIB, 10 * GIB, True) is None and refusal(cost, None, None, True) is None
     assert "9.0 GiB beside the weights, the device has 8.0 GiB; make smaller" in refusal(cost, 8 * GIB, None, True)
+    whole = replace(cost, forward=21 * GIB)
+    assert refusal(whole, 24 * GIB, None, True) is None and refusal(whole, None, None, True) is None
+    assert "need 21.0 GiB, the device has 16.0 GiB; use Apply Spatial Control" in refusal(whole, 16 * GIB, None, True)
     assert "up to 4.0 GiB, 1.0 GiB are free; clear checkpoint" in refusal(cost, None, GIB, True)
     assert refusal(cost, None, GIB, False) is None
 
