@@ -12,7 +12,7 @@ from torch.nn.functional import max_pool2d, pad
 
 from .camera import Cameras, flat_cells, project_planar
 from .cloud import SpatialMemory
-from .front import visible
+from .front import in_tiles
 from .geometry import Geometry
 from .laid import laid_out
 from .merge import held_by, touched_by
@@ -26,11 +26,13 @@ COARSE = 8  # pixels a side of the cells that are looked at; all of a cell and o
 def see_through(geometry: Geometry) -> tuple[Tensor, Cameras]:
     """How far each coarse cell and its neighbours see at least: (V, h, w), 0 where any of it is not known for sure."""
     h, w = max(1, geometry.cameras.height // COARSE), max(1, geometry.cameras.width // COARSE)
-    counts = (geometry.confidence >= SURE_ENOUGH).logical_and_(geometry.known).logical_and_(geometry.keep)
     height, width = geometry.cameras.height // h, geometry.cameras.width // w
-    nearer = torch.where(counts, -geometry.depth, 0.0)[:, None, : h * height, : w * width]  # the nearest is the least
-    nearest = pad(max_pool2d(nearer, (height, width)), (1, 1, 1, 1))
-    reach = -max_pool2d(nearest, 3, stride=1)[:, 0]
+    nearest = []
+    for depth, known, keep, confidence in zip(geometry.depth, geometry.known, geometry.keep, geometry.confidence):
+        counts = (confidence >= SURE_ENOUGH).logical_and_(known).logical_and_(keep)
+        far = torch.where(counts, depth, 0.0).neg_()[None, : h * height, : w * width]  # the nearest is the largest
+        nearest.append(max_pool2d(far, (height, width)))
+    reach = -max_pool2d(pad(torch.stack(nearest), (1, 1, 1, 1)), 3, stride=1)[:, 0]
     K = geometry.cameras.K / geometry.cameras.K.new_tensor([width, height, 1.0])[:, None]
     return reach, Cameras(geometry.cameras.c2w, K, h, w)
 
@@ -52,11 +54,11 @@ def carve(memory: SpatialMemory, geometry: Geometry, frames: tuple[int, ...], ch
         return memory, tally
     changed = list(memory.observations)
     spared = [held_by(memory, o) | touched_by(memory, o) for o in changed] if memory.edits else None
-    for view, (planar, point) in enumerate(visible(laid_out(memory.observations), cameras)):
+    for view, (planar, point) in enumerate(in_tiles(laid_out(memory.observations), cameras)):
         u, v, z = project_planar(planar, cameras[view])
         behind = torch.cat([reach[view].flatten(), reach.new_full((1,), -torch.inf)])  # the last: not in the view
         beyond = z * (1 + BEYOND) < behind[flat_cells(u, v, z, cameras.height, cameras.width)]
-        for number, _, local in by_observation(memory.observations, point[beyond]):
+        for number, _, local in by_observation(memory.observations, point[beyond & (point >= 0)]):
             o = changed[number]
             mine = o.chunk == chunk and (chunk >= 0 or o.frame == frames[view])
             if mine or (o.chunk < 0 <= chunk):

@@ -132,13 +132,19 @@ def visible(laid: Laid, cameras: Cameras, margin: float = 0.0) -> Iterator[tuple
     Args:
         margin: pixels around the image that count as seen.
     """
+    for planar, number in in_tiles(laid, cameras, margin):
+        order = torch.argsort(number)[int((number < 0).sum()) :]
+        yield planar[:, order], number[order]
+
+
+def in_tiles(laid: Laid, cameras: Cameras, margin: float = 0.0) -> Iterator[tuple[Tensor, Tensor]]:
+    """The same points in the order of the tiles, and some of them once more, with the index -1."""
     cameras = cameras.to(laid.begin.device)
     scene = shown(laid, cameras, margin)
     for view in range(len(cameras)):
         tiles = may_see(scene.hulls, cameras[view : view + 1], margin)[0].nonzero()[:, 0]
         planar, number = scene.points(tiles)
-        order = torch.argsort(number)[int((number < 0).sum()) :]
-        yield planar.view(3, -1)[:, order], number[order].long()
+        yield planar.view(3, -1), number.long()
 
 
 class Scratch:

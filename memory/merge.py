@@ -17,7 +17,7 @@ from torch import Tensor
 from .camera import flat_cells, from_middle, project_planar
 from .cloud import Edit, SpatialMemory, check_places
 from .discs import SURFACE
-from .front import visible
+from .front import in_tiles
 from .laid import laid_out
 from .normals import decode_normals
 from .observation import Observation, by_observation
@@ -226,11 +226,12 @@ def _pairs(
     h, w = camera.height, camera.width
     mine = torch.full((h * w + 1,), -1, device=fresh.points.device)
     mine[fresh.cells.long()] = torch.arange(len(fresh), device=mine.device)
-    ((planar, point),) = visible(laid_out(observations), camera.alone())
+    ((planar, point),) = in_tiles(laid_out(observations), camera.alone())
     u, v, z = project_planar(planar, camera)
     cell = mine[flat_cells(u, v, z, h, w)]
     depth = torch.cat([fresh.depth, fresh.depth.new_zeros(1)])[cell]  # -1, no cell: 0, which nothing is near
-    here = ((cell >= 0) & ((z - depth).abs() <= tolerance * depth) & (from_middle(u, v) <= near)).nonzero()[:, 0]
+    on_surface = (z - depth).abs() <= tolerance * depth
+    here = ((cell >= 0) & (point >= 0) & on_surface & (from_middle(u, v) <= near)).nonzero()[:, 0]
     cell, point = cell[here], point[here]
     old_footprint, old_confidence, old_normals = _told(observations, point)
     one, other = decode_normals(fresh.normals[cell]), decode_normals(old_normals)

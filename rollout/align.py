@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 AGREES = 0.02  # median relative difference below which depth is left as it is: it is in the memory's units already
 COMPARED = 1 << 16  # cells of a view that are compared at most where a scale may be fitted ...
-REPORTED = 1 << 14  # ... and where depth is taken as it is, and only the record says how well it agrees
+REPORTED = 1 << 12  # ... and where depth is taken as it is, and only the record says how well it agrees
 PLENTY = 0.05  # share of a view from which the memory's word against a depth is worth a warning
 
 
@@ -66,21 +66,19 @@ def fitted(
     depth: Tensor,
     rendered: Tensor,
     known: Tensor,
-    confidence: Tensor,
-    camera: Cameras,
+    weights: Tensor,
     otherwise: Way = ALONE,
 ) -> tuple[Way, dict]:
     """How one view's depth is brought into the units of the memory (``brought``), and the record of it.
 
     Depth that agrees already is left alone, so that exact depth, or depth completed from the render itself, does not
-    drift by a fit in every chunk. Pixels count by their confidence times the cosine at which the surface is seen.
+    drift by a fit in every chunk.
 
     Args:
         depth: (H, W) z-depth of the provider, 0 = unknown.
         rendered: (H, W) z-depth as the memory shows it.
         known: (H, W) bool, True = rendered, and neither dynamic nor sky.
-        confidence: (H, W) in [0, 1].
-        camera: () of the view, on its H x W grid.
+        weights: (H, W) what each pixel counts (``trust``).
         otherwise: what to do where too little overlaps, or agrees, for a fit.
 
     Returns:
@@ -88,7 +86,6 @@ def fitted(
         ``overlap`` (the share of the view that was compared), where that is not 0 ``inlier_share`` and ``residual``
         of the depth then against the memory, and ``why`` where nothing could be fitted.
     """
-    weights = trust(depth, confidence, camera)
     found = agreement(depth, rendered, known, weights)
     if found.pixels >= LEAST_PIXELS and found.residual <= AGREES:
         return KEPT, _row(KEPT, found, depth)
@@ -103,12 +100,12 @@ def fitted(
     return taken, {**row, **why}
 
 
-def compared(depth: Tensor, rendered: Tensor, known: Tensor, confidence: Tensor, camera: Cameras, taken: Way) -> dict:
+def compared(depth: Tensor, rendered: Tensor, known: Tensor, weights: Tensor, taken: Way) -> dict:
     """The record of a view whose depth is taken as it is, whatever the memory says. Arguments as for ``fitted``.
 
     Where plenty overlaps and hardly any of it agrees, ``warning`` says so.
     """
-    found = agreement(depth, rendered, known, trust(depth, confidence, camera))
+    found = agreement(depth, rendered, known, weights)
     row = _row(taken, found, depth)
     if row["overlap"] >= PLENTY and found.inlier_share < LEAST_INLIERS:
         row["warning"] = (
@@ -119,10 +116,15 @@ def compared(depth: Tensor, rendered: Tensor, known: Tensor, confidence: Tensor,
     return row
 
 
-def trust(depth: Tensor, confidence: Tensor, camera: Cameras) -> Tensor:
-    """What each pixel of a view (H, W) counts: its confidence times the cosine at which its surface is seen."""
-    alone = camera.alone()
-    return confidence * normals_of(depth[None], alone)[1][0]
+def trust(depth: Tensor, confidence: Tensor, cameras: Cameras) -> Tensor:
+    """What each pixel of V views counts (V, H, W): its confidence times the cosine at which its surface is seen.
+
+    Args:
+        depth: (V, H, W) z-depth of the provider, 0 = unknown.
+        confidence: (V, H, W) in [0, 1].
+        cameras: (V,) on the H x W grid.
+    """
+    return confidence * normals_of(depth, cameras)[1]
 
 
 def brought(depth: Tensor, by: Way) -> Tensor:

@@ -12,7 +12,7 @@ from ..memory.rendering import Rendering
 from ..memory.shapes import sizes
 from ..models.geometry import Estimate, GeometryProvider, GivenGeometry, may_be_remembered
 from ..models.masks import given, moving
-from .align import COMPARED, GIVEN, METRIC, REPORTED, Way, brought, compared, compared_size, fitted, last_good
+from .align import COMPARED, GIVEN, METRIC, REPORTED, Way, brought, compared, compared_size, fitted, last_good, trust
 from .state import ChunkTarget, RolloutState
 
 
@@ -87,10 +87,11 @@ def chunk_geometry(
     there = shown.cameras.to(memory.device)
     depth, kept, sure = (at_centres(t, *size).to(memory.device) for t in (found.depth, keep, found.confidence))
     target, seen = shown.depth.to(memory.device), shown.known.to(memory.device) & kept
+    weights = trust(depth, sure, there)
     depths: list[Tensor] = []
     rows: list[dict] = []
     for v in range(views):
-        view = (depth[v], target[v], seen[v], sure[v], there[v])
+        view = (depth[v], target[v], seen[v], weights[v])
         if as_it_is:
             way, row = METRIC, compared(*view, METRIC)
         else:

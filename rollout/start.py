@@ -18,7 +18,7 @@ from ..memory.shapes import sizes
 from ..models.geometry import GeometryProvider, may_be_remembered
 from ..models.masks import given
 from ..models.world import WorldModel
-from .align import COMPARED, brought, compared_size, fitted
+from .align import COMPARED, brought, compared_size, fitted, trust
 from .state import RolloutState, check_world
 
 logger = logging.getLogger(__name__)
@@ -96,7 +96,8 @@ def start_geometry(
         )
         shown = Rendering(memory, cameras[view : view + 1].resized(*size))
         given_depth, kept, sure = (at_centres(t[view], *size) for t in (geometry.depth, keep, confidence))
-        way, _ = fitted(given_depth, shown.depth[0], shown.known[0] & kept, sure, shown.cameras[0])
+        weights = trust(given_depth[None], sure[None], shown.cameras)[0]
+        way, _ = fitted(given_depth, shown.depth[0], shown.known[0] & kept, weights)
         depth = torch.cat([geometry.depth[:view], brought(geometry.depth[view], way)[None], geometry.depth[view + 1 :]])
         geometry = replace(geometry, depth=depth)
     return check_geometry(geometry)

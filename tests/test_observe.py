@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import pytest
 import tiny_rollout as tiny
 import torch
-from spatial_memory.memory.camera import Cameras, intrinsics_from_fov
+from spatial_memory.memory.camera import Cameras, intrinsics_from_fov, stack
 from spatial_memory.models.geometry import GivenGeometry
 from spatial_memory.rollout import chunk
 from spatial_memory.rollout.align import ALONE, GIVEN, Way, brought, compared, fitted, last_good, trust
@@ -41,7 +41,8 @@ class Beyond(tiny.WallGeometry):
 
 def aligned(depth, *given):
     """A view's depth in the memory's units, and the record."""
-    way, row = fitted(depth, *given)
+    target, known, confidence, camera, *otherwise = given
+    way, row = fitted(depth, target, known, trust(depth[None], confidence[None], camera.alone())[0], *otherwise)
     return brought(depth, way), row
 
 
@@ -116,10 +117,10 @@ def test_metres_over_metres_are_taken_as_they_are_and_the_record_warns_where_the
 def test_little_overlap_is_no_reason_to_warn():
     few = torch.zeros_like(EVERYWHERE)
     few[:2, :80] = True  # 160 of 3840 pixels
-    row = compared(3 * relief(), relief(), few, SURE, CAMERA, Way("metric"))
+    row = compared(3 * relief(), relief(), few, SURE, Way("metric"))
     assert row["overlap"] == pytest.approx(160 / 3840) and row["inlier_share"] < 0.25 and "warning" not in row
     few[:3] = True
-    assert "warning" in compared(3 * relief(), relief(), few, SURE, CAMERA, Way("metric"))
+    assert "warning" in compared(3 * relief(), relief(), few, SURE, Way("metric"))
 
 
 def test_what_cannot_be_fitted_takes_the_way_it_is_told_and_says_why():
@@ -161,8 +162,9 @@ def test_a_pixel_counts_by_its_confidence_and_the_cosine_at_which_its_surface_is
     confidence = torch.rand(48, 80, generator=torch.Generator().manual_seed(0))
     cosine = (torch.nn.functional.normalize(ray, dim=-1) * plane).sum(-1)
     assert depth.min() > 0 and cosine.min() < 0.35
-    assert torch.allclose(trust(depth, confidence, CAMERA), confidence * cosine, atol=0.01)
-    assert torch.allclose(trust(5 * depth, confidence, CAMERA), trust(depth, confidence, CAMERA), atol=1e-4)
+    two = torch.stack([depth, 5 * depth])
+    near, far = trust(two, torch.stack([confidence] * 2), stack([CAMERA, CAMERA]))
+    assert torch.allclose(near, confidence * cosine, atol=0.01) and torch.allclose(near, far, atol=1e-4)
 
 
 def test_unsure_pixels_are_outvoted():
@@ -179,7 +181,7 @@ def test_grazing_pixels_are_outvoted():
     rows = (torch.arange(48) + 0.5 - 24) / CAMERA.K[1, 1]
     steep, straight = rows > 0.3, rows <= 0.3  # a floor at a slant below a wall across the view
     depth = torch.where(steep, 0.45 / rows.clamp(min=0.1), 3.0)[:, None].expand(48, 80).contiguous()
-    weights = trust(depth, SURE, CAMERA)
+    weights = trust(depth[None], SURE[None], CAMERA.alone())[0]
     assert weights[steep].mean() < 0.5 < 0.85 < weights[straight].mean()
     both = depth.clone()
     both[:28] = 0.0  # more rows of the floor are left than of the wall
