@@ -43,7 +43,6 @@ from measure import say  # noqa: E402
 LAYERS = {"mirage": list(range(0, 30, 2)), "spatia": list(range(0, 30, 4)), "mask": list(range(0, 30, 4))}
 SMALL = dict(num_attention_heads=2, attention_head_dim=48, text_dim=32, freq_dim=32, ffn_dim=128, num_layers=4)
 SMALL_VAE = dict(base_dim=16, decoder_base_dim=16, num_res_blocks=1)
-REFERENCES = {"mirage": "union_overlap", "spatia": "algorithm1", "mask": "union_overlap"}  # as each paper chooses them
 TOKENS = 512  # of a prompt
 
 
@@ -220,7 +219,7 @@ def roll(world: WorldModel, clock: Clock, kind: str, args: argparse.Namespace, h
         clock.wait()
         begun = time.perf_counter()
         state = chunk.aim(state, path.slice(part.start, part.stop))
-        found = chunk.retrieve(world, state, REFERENCES[layout.name], layout.max_references)
+        found = chunk.retrieve(world, state)
         shown = chunk.warp(world, state)
         state, images = chunk.denoise_chunk(world, state, shown, found, steps, text=words)
         state = chunk.update(world, state, images, chunk.chunk_geometry(timed, state, images, device=clock.device))

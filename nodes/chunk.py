@@ -23,7 +23,7 @@ from .convert import (
 from .host import Progress, ReferencesSocket, State, World, io, result, schema, socket, ui
 from .text import texts
 
-POLICIES = ("algorithm1", "set_cover", "union_overlap")
+POLICIES = ("default", "algorithm1", "set_cover", "union_overlap")
 READ, OFF = "read", "off (baseline)"
 LOOKS = 3  # latents of a readout that the preview decodes
 LOOK_SIZE = 4  # pixels a side of a cell in a preview by linear factors
@@ -42,19 +42,21 @@ class RetrieveReferences(io.ComfyNode):
                 socket(
                     io.Combo,
                     "policy",
-                    "'algorithm1': the best frame for each view in turn, as the Spatia paper has it. 'set_cover': "
-                    "each further frame is the one that adds most to the views covered worst. 'union_overlap': the "
-                    "frames that share most with all views together, as Mirage's released code has it.",
+                    "'default': as the release of this world chooses them. 'algorithm1': the best frame for each view "
+                    "in turn, as the Spatia paper has it. 'set_cover': each further frame is the one that adds most to "
+                    "the views covered worst. 'union_overlap': the frames that share most with all views together, as "
+                    "Mirage's released code has it.",
                     options=list(POLICIES),
-                    default="algorithm1",
+                    default="default",
                     optional=True,
                 ),
                 socket(
                     io.Int,
                     "max_references",
-                    "At most so many frames. The mini model knows up to 3; 0 = none.",
-                    default=3,
-                    min=0,
+                    "At most so many frames; -1 = as many as the world was trained with (mini 3, Mirage 4, Spatia 7), "
+                    "0 = none.",
+                    default=-1,
+                    min=-1,
                     max=16,
                     optional=True,
                 ),
@@ -99,7 +101,7 @@ class RetrieveReferences(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, world, state, policy="algorithm1", max_references=3, threshold=0.04, pin="", ban=""):
+    def execute(cls, world, state, policy="default", max_references=-1, threshold=0.04, pin="", ban=""):
         pinned, banned = frame_numbers(pin, "pin"), frame_numbers(ban, "ban")
         references = retrieve(world, state, policy, max_references, threshold, pinned, banned)
         why = reference_table(references)

@@ -118,18 +118,19 @@ class Rollout(io.ComfyNode):
                 socket(
                     io.Combo,
                     "policy",
-                    "How reference frames are chosen: as the Spatia paper does, by greedy coverage, or as Mirage's "
-                    "code does.",
+                    "How reference frames are chosen: as the release of this world does, as the Spatia paper does, by "
+                    "greedy coverage, or as Mirage's code does.",
                     options=list(POLICIES),
-                    default="algorithm1",
+                    default="default",
                     optional=True,
                 ),
                 socket(
                     io.Int,
                     "max_references",
-                    "At most so many reference frames a chunk. The mini model knows up to 3; 0 = none.",
-                    default=3,
-                    min=0,
+                    "At most so many reference frames a chunk; -1 = as many as the world was trained with (mini 3, "
+                    "Mirage 4, Spatia 7), 0 = none.",
+                    default=-1,
+                    min=-1,
                     max=16,
                     optional=True,
                 ),
@@ -201,8 +202,8 @@ class Rollout(io.ComfyNode):
         guidance_scale=0.0,
         sampler="default",
         shift=0.0,
-        policy="algorithm1",
-        max_references=3,
+        policy="default",
+        max_references=-1,
         checkpoint="",
         resume="",
         dynamic=None,

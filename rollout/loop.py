@@ -20,8 +20,8 @@ class Settings:
     """How every chunk of a rollout is made."""
 
     sampling: Sampling
-    max_references: int
-    policy: str = "algorithm1"
+    max_references: int = -1  # as many as the world was trained with
+    policy: str = "default"
     threshold: float = 0.04
 
 

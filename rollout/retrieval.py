@@ -24,6 +24,7 @@ from .control import chunk_window, new_cameras, preceding_latents
 from .state import RolloutState
 
 RETRIEVAL_VOXEL = 1 / 30  # scene units
+DEFAULT = "default"  # the policy of the world's own release
 STALE = "shows what was edited since"
 BARS = "▁▂▃▄▅▆▇█"
 
@@ -55,20 +56,23 @@ class Choice:
 def retrieve(
     world: WorldModel,
     state: RolloutState,
-    policy: str = "algorithm1",
-    k: int = 7,
+    policy: str = DEFAULT,
+    k: int = -1,
     threshold: float = 0.04,
     pinned: Sequence[int] = (),
     banned: Sequence[int] = (),
 ) -> TimedReferences:
     """Choose up to ``k`` references for the chunk's new views among the frames of the past that are not its history.
 
+    As the world's release does it, where nothing else is asked for.
+
     Overlap is the IoU of the voxels (1/30 scene unit) that two cameras see of the memory, z-tested on the latent grid.
     Frames that show what was edited since (``state.stale``) are banned.
 
     Args:
-        policy: ``algorithm1`` (the best candidate of each of k target views), ``set_cover`` (greedy coverage) or
-            ``union_overlap`` (the k that overlap all views together most).
+        policy: ``default`` (the layout's), ``algorithm1`` (the best candidate of each of k target views), ``set_cover``
+            (greedy coverage) or ``union_overlap`` (the k that overlap all views together most).
+        k: -1 = as many as the world was trained with.
         threshold: overlaps up to it do not count.
         pinned: frames that are taken first, whatever they overlap; they count among the ``k``. A chunk that has no
             candidates at all, as the first, takes none.
@@ -80,11 +84,12 @@ def retrieve(
     """
     begun = time.perf_counter()
     chunk = chunk_window(world, state)
+    policy, k = policy if policy != DEFAULT else world.layout.references, k if k != -1 else world.layout.max_references
     if policy not in POLICIES:
-        raise ValueError(f"policy is {policy!r}, expected one of {sorted(POLICIES)}")
+        raise ValueError(f"policy is {policy!r}, expected {DEFAULT!r} or one of {sorted(POLICIES)}")
     if not 0 <= k <= world.layout.max_references:
         raise ValueError(
-            f"max_references is {k}, expected 0 to {world.layout.max_references}, what {world.name} was trained with"
+            f"max_references is {k}, expected -1 to {world.layout.max_references}, what {world.name} was trained with"
         )
     if state.memory is None:
         raise ValueError("the state has no memory to compare views by; InitMemory comes before the first chunk")

@@ -125,7 +125,7 @@ def test_a_reference_shows_the_target_again_when_the_camera_returns(second):
 
 def test_retrieval_refuses_what_the_world_was_not_trained_for(second):
     state = tiny.aimed(second)
-    with pytest.raises(ValueError, match="max_references is 4, expected 0 to 3"):
+    with pytest.raises(ValueError, match="max_references is 4, expected -1 to 3"):
         chunk.retrieve(tiny.WORLD, state, "algorithm1", 4)
     with pytest.raises(ValueError, match="policy is 'best'"):
         chunk.retrieve(tiny.WORLD, state, "best", 2)

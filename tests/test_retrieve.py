@@ -22,6 +22,7 @@ from spatial_memory.memory.retrieve import (
 )
 from spatial_memory.memory.sight import visible_voxels
 from spatial_memory.memory.voxels import REACH, voxel_keys
+from spatial_memory.models.layout import WAN_LAYOUTS
 from spatial_memory.rollout.retrieval import (
     Views,
     choose_algorithm1,
@@ -210,6 +211,25 @@ def test_pins_are_taken_first_and_bans_never(third, policy):
     assert unrelated.frames == (other,)  # a pin needs no overlap
     everything = retrieve(tiny.WORLD, third, policy, 2, banned=frames)
     assert everything.frames == () and set(reasons(everything).values()) == {"banned"}
+
+
+def test_a_world_is_driven_as_its_release_does_where_nothing_else_is_asked_for(third):
+    assert {layout.name: (layout.references, layout.max_references) for layout in WAN_LAYOUTS.values()} == {
+        "spatia": ("algorithm1", 7),
+        "mirage": ("union_overlap", 4),
+        "mask": ("union_overlap", 4),
+    }
+    found = {
+        policy: retrieve(tiny.WORLD, third, policy, tiny.WORLD.layout.max_references).frames
+        for policy in ("algorithm1", "union_overlap")
+    }
+    assert found["algorithm1"] != found["union_overlap"]
+    assert retrieve(tiny.WORLD, third).frames == found["algorithm1"]
+    other = replace(tiny.WORLD, layout=replace(tiny.WORLD.layout, references="union_overlap"))
+    assert retrieve(other, third).frames == found["union_overlap"]
+    assert retrieve(other, third, "algorithm1").frames == found["algorithm1"]
+    few = replace(tiny.WORLD, layout=replace(tiny.WORLD.layout, max_references=1))
+    assert len(retrieve(few, third).frames) == 1
 
 
 @pytest.mark.parametrize("policy", ["algorithm1", "set_cover", "union_overlap"])

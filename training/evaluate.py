@@ -71,7 +71,7 @@ def evaluate_world(
     exact = ExactGeometry(world)
     geometry = start_geometry(provider or exact, view.images, first, dynamic=view.dynamic.float())
     state = init_memory(model, state, view.images, geometry, kind)
-    settings = loop.Settings(sampling, model.layout.max_references)
+    settings = loop.Settings(sampling)
     film = loop.run(model, state, path, settings, provider or exact)
     baseline = loop.run_baseline(model, state, path, sampling)
     report = closed_loop_report(film, decode_film(model, film), path, (baseline, decode_film(model, baseline)))
