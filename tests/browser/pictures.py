@@ -40,10 +40,15 @@ OVER = """() => {
 
 
 def models_of(files) -> set[str]:
-    """The model files that workflows say they need, below ``models``."""
+    """The model files that workflows name, below ``models``: those that a page offers, and branches and LoRAs."""
     nodes = [node for file in files for node in json.loads(file.read_text(encoding="utf-8"))["nodes"]]
-    needed = [model for node in nodes for model in node.get("properties", {}).get("models", ())]
-    return {f"{model['directory']}/{model['name']}" for model in needed}
+    offered = [model for node in nodes for model in node.get("properties", {}).get("models", ())]
+    widgets = [node["widgets_values"] for node in nodes if isinstance(node.get("widgets_values"), list)]
+    named = {
+        value for values in widgets for value in values if isinstance(value, str) and value.endswith(".safetensors")
+    }
+    others = {f"{folder}/{name}" for folder in ("model_patches", "loras") for name in named}
+    return {f"{model['directory']}/{model['name']}" for model in offered} | others
 
 
 def taken(page, workflow: dict) -> Image.Image:
