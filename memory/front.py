@@ -138,7 +138,11 @@ def visible(laid: Laid, cameras: Cameras, margin: float = 0.0) -> Iterator[tuple
 
 
 def in_tiles(laid: Laid, cameras: Cameras, margin: float = 0.0) -> Iterator[tuple[Tensor, Tensor]]:
-    """The same points in the order of the tiles, and some of them once more, with the index -1."""
+    """The same points in the order of the tiles: (3, n), and their index (n,), -1 for those that a short tile repeats.
+
+    Args:
+        margin: pixels around the image that count as seen.
+    """
     cameras = cameras.to(laid.begin.device)
     scene = shown(laid, cameras, margin)
     for view in range(len(cameras)):

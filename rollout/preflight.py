@@ -58,7 +58,7 @@ def cost_of(
     grid, layout = world.codec.grid, world.layout
     h, w = grid.cells(height, width)
     passes = (1 if sampling.guidance_scale == 1.0 else 2) * world.forecast.forwards(sampling.steps)
-    flops, activation, forward = 0.0, None, None
+    weights, flops, activation, forward = _on_device(world), 0.0, None, None
     for chunk in chunks:
         behind = layout.history_frames // grid.temporal if layout.history == "preceding" and chunk.start else 0
         frames = grid.latent_frames(chunk.window_frames) + behind
@@ -66,7 +66,7 @@ def cost_of(
         if config is not None:
             flops += passes * forward_flops(config, references, frames, h, w)
             activation = max(activation or 0, transformer_activation(config, references, frames, h, w))
-            forward = _on_device(world) + activation
+            forward = weights + activation
     if codec_config is not None:
         tile = world.codec.tile if isinstance(world.codec, TiledCodec) else max(h, w)
         decoding = codec_activation(codec_config, min(tile, h), min(tile, w))
@@ -75,7 +75,7 @@ def cost_of(
         len(chunks),
         passes * len(chunks),
         flops,
-        _on_device(world),
+        weights,
         activation,
         _world_files(grid, chunks, height, width, kind),
         forward,
