@@ -228,6 +228,7 @@ def test_a_start_edit_that_is_undone_later_is_gone_when_the_film_goes_back(kind,
         back = revert(state, -1, tiny.WORLD)
         assert same(back, expected) and not back.outdated
         assert (back.given is None) == (expected.given is None) and back.stale == expected.stale
+    assert delete(once, Box((0.5, 0.3, 1.9), (0.4, 0.4, 0.8))).outdated  # whatever is edited after
     later = tiny.one_chunk(once)
     assert later.outdated and revert(later, 0).outdated and same(revert(later, -1, tiny.WORLD), one)
     assert same(revert(film, -1, tiny.WORLD), two)
