@@ -175,8 +175,8 @@ class Plane:
         return Estimate(depth, torch.ones_like(depth), torch.zeros(depth.shape, dtype=torch.bool), True)
 
 
-def full_world(layout: str, device: torch.device, small: bool, clock: Clock) -> WorldModel:
-    """The networks of the real size, or small ones, on random weights."""
+def random_networks(layout: str, device: torch.device, small: bool) -> tuple[SpatialTransformer, AutoencoderKLWan]:
+    """Transformer and VAE of the real size, or small ones, on random weights."""
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     config = dict(vace_layers=LAYERS[layout], vace_in_channels=WAN_LAYOUTS[layout].control_channels)
     if small:
@@ -184,9 +184,14 @@ def full_world(layout: str, device: torch.device, small: bool, clock: Clock) -> 
     with init_empty_weights():
         network = SpatialTransformer(**config)
         vae = AutoencoderKLWan(**{**WAN22_VAE, **(SMALL_VAE if small else {})})
-    network, vae = randomised(network, device, dtype), randomised(vae, device, dtype)
+    return randomised(network, device, dtype), randomised(vae, device, dtype)
+
+
+def timed_world(layout: str, device: torch.device, small: bool, clock: Clock) -> WorldModel:
+    """A world of random networks whose calls are clocked."""
+    network, vae = random_networks(layout, device, small)
     codec = TimedCodec(WanCodec(vae), clock)
-    return wan_world(TimedBackbone(network, clock), codec, WAN_LAYOUTS[layout], config.get("text_dim", 4096))
+    return wan_world(TimedBackbone(network, clock), codec, WAN_LAYOUTS[layout], network.config["text_dim"])
 
 
 def expected(world: WorldModel, shown: Warp, found: References) -> dict[str, int]:
@@ -275,7 +280,7 @@ def main() -> int:
     small = args.small or device.type == "cpu"
     height, width = (int(side) for side in (args.size or ("64x96" if small else "704x1280")).split("x"))
     clock = Clock(device)
-    world = full_world(args.layout, device, small, clock)
+    world = timed_world(args.layout, device, small, clock)
     for kind in args.kinds:
         roll(world, clock, kind, args, height, width)
     return 0

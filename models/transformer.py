@@ -199,6 +199,11 @@ class SpatialTransformer(WanVACETransformer3DModel):
                 module.__class__ = SpatialBlock if isinstance(module, WanTransformerBlock) else SpatialBranchBlock
                 module.attn1.set_processor(RotaryAttnProcessor())  # type: ignore[arg-type]
 
+    @property
+    def device(self) -> torch.device:
+        """Where its weights lie: asked for twice a step, so no search through all modules as diffusers makes."""
+        return self.scale_shift_table.device
+
     def forward(
         self,
         hidden_states: Tensor,  # (B, C, R + F, h, w), R references first

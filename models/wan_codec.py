@@ -46,6 +46,8 @@ WAN22_VAE = dict(
     scale_factor_spatial=16,
 )
 
+RUN = 8  # latents that a tile decodes before its caches make way for the next tile's
+
 
 class WanCodec:
     """``AutoencoderKLWan`` with the Wan2.2 settings. Runs where its weights are, in their dtype; gives CPU float32.
@@ -100,7 +102,7 @@ class WanCodec:
             frames = self._decode_latent(self.to_raw(latents[:, index : index + 1]), cache, first=index == 0)
             if on_latent is not None:
                 on_latent(index + 1)
-            yield frames.clamp(-1.0, 1.0)
+            yield frames.clamp_(-1.0, 1.0)
 
     def decode_tiled(
         self, latents: Tensor, tile: int = 32, overlap: int = 8, on_latent: OnLatent | None = None
@@ -108,7 +110,8 @@ class WanCodec:
         """``decode_stream`` in overlapping tiles of ``tile`` x ``tile`` cells, for a device that cannot hold a frame.
 
         Tiles are blended linearly over ``overlap`` cells. Not equal to ``decode_stream``: the decoder's attention and
-        its convolutions see no further than their tile. Each tile's caches wait on the CPU for its next latent.
+        its convolutions see no further than their tile. Each tile decodes ``RUN`` latents in a row; between its runs
+        its caches wait on the CPU, which takes as long as decoding several latents.
 
         Raises:
             ValueError: the overlap is not smaller than the tile.
@@ -118,23 +121,28 @@ class WanCodec:
             raise ValueError(f"overlap is {overlap}, expected 0 to {tile - 1}, less than the tile")
         height, width = latents.shape[2:]
         tiles = [(rows, columns) for rows in spans(height, tile, overlap) for columns in spans(width, tile, overlap)]
-        caches = [_empty_cache(self.vae.decoder) for _ in tiles]
-        scale = self.grid.spatial
-        for index in range(latents.shape[1]):
-            count = 1 if index == 0 else self.grid.temporal
-            canvas = torch.zeros(count, 3, height * scale, width * scale)
-            weights = torch.zeros(height * scale, width * scale)
-            for cache, (rows, columns) in zip(caches, tiles):
-                raw = self.to_raw(latents[:, index : index + 1, slice(*rows), slice(*columns)])
-                frames = self._decode_latent(raw, cache, first=index == 0)
+        caches, scale = [_empty_cache(self.vae.decoder) for _ in tiles], self.grid.spatial
+        ramps = [
+            tile_ramp(rows, height, overlap, scale)[:, None] * tile_ramp(columns, width, overlap, scale)
+            for rows, columns in tiles
+        ]
+        places = [tuple(slice(begin * scale, end * scale) for begin, end in tile) for tile in tiles]
+        weights = torch.zeros(height * scale, width * scale)
+        for place, ramp in zip(places, ramps):
+            weights[place] += ramp
+        for begin in range(0, latents.shape[1], RUN):
+            run = latents[:, begin : begin + RUN]
+            counts = [1 if begin + i == 0 else self.grid.temporal for i in range(run.shape[1])]
+            canvas = torch.zeros(sum(counts), 3, height * scale, width * scale)
+            for number, (cache, (rows, columns)) in enumerate(zip(caches, tiles)):
+                raw = self.to_raw(run[:, :, slice(*rows), slice(*columns)])
+                for i, part in enumerate(canvas.split(counts)):
+                    frames = self._decode_latent(raw[:, i : i + 1], cache, first=begin + i == 0)
+                    part[(..., *places[number])] += frames * ramps[number]
                 cache[:] = [kept.cpu() if isinstance(kept, Tensor) else kept for kept in cache]
-                ramp = tile_ramp(rows, height, overlap, scale)[:, None] * tile_ramp(columns, width, overlap, scale)
-                place = (..., slice(rows[0] * scale, rows[1] * scale), slice(columns[0] * scale, columns[1] * scale))
-                canvas[place] += frames * ramp
-                weights[place] += ramp
-            if on_latent is not None:
-                on_latent(index + 1)
-            yield (canvas / weights).clamp(-1.0, 1.0)
+                if on_latent is not None:
+                    on_latent(begin + len(counts) * (number + 1) // len(tiles))
+            yield from (canvas / weights).clamp_(-1.0, 1.0).split(counts)
 
     def to_raw(self, latents: Tensor) -> Tensor:
         """Normalised -> what the VAE itself speaks: latents * std + mean."""

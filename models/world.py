@@ -109,27 +109,29 @@ def velocity(world: WorldModel, conditioning: Conditioning, chunk: int = 0) -> C
     network = world.backbone(chunk)
     preceding = c.references[:, :0] if c.preceding is None else c.preceding
     window = c.shown.readout.shape[1] - preceding.shape[1]
-    control = world.layout.control(c.shown)[None].to(network.device)
+    device = network.device
+    control = world.layout.control(c.shown)[None].to(device)
     context = torch.zeros(0, world.text_channels) if c.context is None else c.context
     if context.ndim != 2 or context.shape[1] != world.text_channels:
         raise ValueError(
             f"the prompt is {tuple(context.shape)}, expected (tokens, {world.text_channels}): encode it with the text "
             f"encoder that {world.name} was trained with (UMT5 for Wan, CLIPLoader type 'wan')"
         )
-    context = context[None].to(network.device)
+    context = context[None].to(device)
     evidence = (c.shown.readout[:, :window], c.shown.known[:window], c.shown.offset[:, :window])
-    shown = Evidence(*(part.to(network.device) for part in evidence))
+    shown = Evidence(*(part.to(device) for part in evidence))
+    references, preceding = c.references.to(device), preceding.to(device)
 
     def call(x: Tensor, sigma: float, timestep: float) -> Tensor:
         if x.shape[1] != window:
             raise ValueError(f"x has {x.shape[1]} latents, the control covers {window}")
-        tokens = torch.cat([c.references.to(x), x, preceding.to(x)], dim=1)
-        times = torch.zeros(1, tokens.shape[1])
+        tokens = torch.cat([references.to(x), x, preceding.to(x)], dim=1)
+        times = torch.zeros(1, tokens.shape[1], device=device)
         times[:, count + clean : count + window] = timestep
         with torch.no_grad():
             output = network(
-                tokens[None].to(network.device),
-                times.to(network.device),  # float32: bfloat16 rounds 999 to 1000
+                tokens[None].to(device),
+                times,  # float32: bfloat16 rounds 999 to 1000
                 context,
                 control,
                 num_references=count,

@@ -18,7 +18,7 @@ from ..memory.retrieve import References
 from ..models.codec import decode_tail
 from ..models.control_layout import Shown
 from ..models.forecast import foretold
-from ..models.sampler import Sampling, Step, guided, ignore, noise, sample
+from ..models.sampler import Sampling, Step, Velocity, guided, ignore, noise, sample
 from ..models.world import Conditioning, WorldModel, velocity
 from .control import Warp, blank, chunk_window, new_cameras, preceding_latents, warp
 from .observe import ChunkGeometry, chunk_geometry, detect_moving, fresh_frames, pick_fresh
@@ -121,11 +121,13 @@ def denoise(
         context=text.positive,
         negative=text.negative,
     )
-    with_it, without = (
-        foretold(velocity(world, under, state.chunk), sampling.steps, world.forecast)
-        for under in (conditioning, world.unconditional(conditioning))
-    )
-    flow = guided(with_it, without, sampling.guidance_scale)
+
+    def flow_under(given: Conditioning) -> Velocity:
+        return foretold(velocity(world, given, state.chunk), sampling.steps, world.forecast)
+
+    flow = flow_under(conditioning)
+    if sampling.guidance_scale != 1.0:
+        flow = guided(flow, flow_under(world.unconditional(conditioning)), sampling.guidance_scale)
     beside = world.backbone(state.chunk).device  # no step waits for a copy
     start_noise = noise((clean.shape[0], count, *clean.shape[2:]), state.seed, state.chunk).to(beside)
     latents = sample(flow, start_noise, sampling, clean.to(beside), on_step=on_step).to(clean.device)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from spatial_memory.memory.grid import LatentGrid
+from spatial_memory.models import wan_codec
 from spatial_memory.models.codec import MiniCodec, decode_tail, frame_groups
 from spatial_memory.models.mini_codec import MiniCodecNetwork
 from spatial_memory.models.wan_codec import WAN22_VAE, WanCodec, spans, tile_ramp
@@ -173,6 +174,21 @@ def test_raw_is_normalised_by_the_released_statistics(wan):
 def test_one_tile_is_the_plain_decode(wan):
     latents = wan.encode(images(5))
     assert torch.equal(torch.cat(list(wan.decode_tiled(latents, tile=8, overlap=2))), wan.decode(latents))
+
+
+def test_tiles_decode_in_runs_what_they_decode_latent_by_latent(wan, monkeypatch):
+    latents = torch.randn((48, 5, 4, 6), generator=torch.Generator().manual_seed(1))
+    found, told = {}, {}
+    for run in (1, 2, 8):
+        monkeypatch.setattr(wan_codec, "RUN", run)
+        told[run] = []
+        pieces = list(wan.decode_tiled(latents, tile=3, overlap=1, on_latent=told[run].append))
+        assert [len(piece) for piece in pieces] == [1, 4, 4, 4, 4]
+        found[run] = torch.cat(pieces)
+    assert torch.equal(found[1], found[2]) and torch.equal(found[1], found[8])
+    for done in told.values():  # no step back, and all of them in the end
+        assert done == sorted(done) and done[-1] == 5
+    assert len(told[2]) == 3 * 2 * 3  # runs of 2, 2 and 1 latents, 2 x 3 tiles each: time to interrupt
 
 
 def test_larger_tiles_come_closer_to_the_plain_decode(wan):
