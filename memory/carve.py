@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import max_pool2d, pad
 
+from .blocks import least
 from .camera import Cameras, flat_cells, project_planar
 from .cloud import SpatialMemory
 from .front import in_tiles
@@ -28,11 +29,12 @@ def see_through(geometry: Geometry) -> tuple[Tensor, Cameras]:
     h, w = max(1, geometry.cameras.height // COARSE), max(1, geometry.cameras.width // COARSE)
     height, width = geometry.cameras.height // h, geometry.cameras.width // w
     nearest = []
-    for depth, known, keep, confidence in zip(geometry.depth, geometry.known, geometry.keep, geometry.confidence):
-        counts = (confidence >= SURE_ENOUGH).logical_and_(known).logical_and_(keep)
-        far = torch.where(counts, depth, 0.0).neg_()[None, : h * height, : w * width]  # the nearest is the largest
-        nearest.append(max_pool2d(far, (height, width)))
-    reach = -max_pool2d(pad(torch.stack(nearest), (1, 1, 1, 1)), 3, stride=1)[:, 0]
+    for view, depth in enumerate(geometry.depth):  # one by one: a view fits in a cache
+        counts = (geometry.confidence[view] >= SURE_ENOUGH).logical_and_(geometry.known[view])
+        sees = torch.where(counts.logical_and_(geometry.keep[view]), depth, 0.0)
+        nearest.append(least(sees[None, : h * height, : w * width], h, w))
+    around = pad(torch.stack(nearest), (1, 1, 1, 1))  # beyond the edge nothing is known
+    reach = -max_pool2d(-around, 3, stride=1)[:, 0]
     K = geometry.cameras.K / geometry.cameras.K.new_tensor([width, height, 1.0])[:, None]
     return reach, Cameras(geometry.cameras.c2w, K, h, w)
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d, adaptive_max_pool2d
 
+from .blocks import least, mean
 from .camera import known_depth, unproject
 from .geometry import Geometry
 from .normals import encode_normals, normals_of
@@ -129,7 +129,7 @@ def _middle(samples: Tensor, weights: Tensor) -> Tensor:
     """Weighted median over the first axis: the first depth, from near to far, that reaches half of the weight."""
     ordered, order = torch.where(weights > 0, samples, torch.inf).sort(dim=0)
     gathered = weights.gather(0, order).cumsum(0)
-    first = (gathered >= 0.5 * gathered[-1:] - 1e-6).int().argmax(0, keepdim=True)
+    first = (gathered < 0.5 * gathered[-1:] - 1e-6).sum(0, keepdim=True)
     middle = ordered.gather(0, first)[0]
     return torch.where(middle.isfinite(), middle, 0.0)
 
@@ -162,13 +162,11 @@ def lift_latents(
     _check_views(views, geometry, frames)
     usable = geometry.known & (geometry.confidence >= CONFIDENT)
     depth, known = resample_depth(geometry.depth, usable, h, w, resample)
-    excluded = adaptive_max_pool2d((~geometry.keep).float()[:, None], (h, w))[:, 0] > 0
     cameras = geometry.cameras.resized(h, w)
-    points, keep = unproject(depth, cameras), known & ~excluded
+    points, keep = unproject(depth, cameras), known & least(geometry.keep, h, w)
     normals, cosine = normals_of(torch.where(known, depth, 0.0), cameras)
-    sure = adaptive_avg_pool2d(torch.where(usable, geometry.confidence, 0.0)[:, None], (h, w))[:, 0]
-    share = adaptive_avg_pool2d(usable.float()[:, None], (h, w))[:, 0]
-    codes, weights = encode_normals(normals), as_bytes(sure / share.clamp(min=1e-6) * cosine)
+    sure = mean(torch.where(usable, geometry.confidence, 0.0), h, w) / mean(usable, h, w).clamp(min=1e-6)
+    codes, weights = encode_normals(normals), as_bytes(sure * cosine)
     lifted = []
     for view, frame in enumerate(frames):
         cells = keep[view].flatten().nonzero()[:, 0]

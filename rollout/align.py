@@ -31,8 +31,7 @@ from ..memory.normals import normals_of
 logger = logging.getLogger(__name__)
 
 AGREES = 0.02  # median relative difference below which depth is left as it is: it is in the memory's units already
-COMPARED = 1 << 16  # cells of a view that are compared at most where a scale may be fitted ...
-REPORTED = 1 << 12  # ... and where depth is taken as it is, and only the record says how well it agrees
+COMPARED = 1 << 16  # cells of a view that are compared at most where a scale may be fitted
 PLENTY = 0.05  # share of a view from which the memory's word against a depth is worth a warning
 
 

@@ -12,7 +12,8 @@ from ..memory.rendering import Rendering
 from ..memory.shapes import sizes
 from ..models.geometry import Estimate, GeometryProvider, GivenGeometry, may_be_remembered
 from ..models.masks import given, moving
-from .align import COMPARED, GIVEN, METRIC, REPORTED, Way, brought, compared, compared_size, fitted, last_good, trust
+from .align import COMPARED, GIVEN, Way, brought, compared_size, fitted, last_good, trust
+from .reported import reported
 from .state import ChunkTarget, RolloutState
 
 
@@ -61,8 +62,8 @@ def chunk_geometry(
 ) -> ChunkGeometry:
     """Geometry at the frames of the new latents, aligned to the depth that the memory itself renders.
 
-    ``device`` says where depths are rendered and compared (where the memory lies, if None): at 704 x 1280 pixels that
-    takes a CPU seconds. The provider is given, and the result lies, where the images lie.
+    ``device`` says where depths are rendered and compared for a fit (where the memory lies, if None): at 704 x 1280
+    pixels that takes a CPU seconds. The provider is given, and the result lies, where the images lie.
 
     Metric depth over a metric memory is taken as it is. Where a view cannot be fitted, see ``fallback``.
 
@@ -75,31 +76,19 @@ def chunk_geometry(
     pictures = pick_fresh(state, images)
     views, height, width = sizes("V 3 H W", images=pictures)
     cameras = _denoised(state)[0].cameras[_local(state)]
-    memory = state.memory if device is None else state.memory.to(device)
-    rendered = Rendering(memory, cameras)
+    rendered = Rendering(state.memory, cameras, device)
     moves = None if dynamic is None else _per_view(state, dynamic, "dynamic", views, height, width)
     skies = None if sky is None else _per_view(state, sky, "sky", views, height, width)
     found = provider.estimate(pictures, cameras, rendered, state.memory.scene_unit)
     keep = may_be_remembered(found, moves, skies)
     as_it_is = found.metric and state.memory.metric  # a fit could only add its own error, chunk by chunk
-    size = compared_size(height, width, REPORTED if as_it_is else COMPARED)
-    shown = rendered.resized(*size)
-    there = shown.cameras.to(memory.device)
-    depth, kept, sure = (at_centres(t, *size).to(memory.device) for t in (found.depth, keep, found.confidence))
-    target, seen = shown.depth.to(memory.device), shown.known.to(memory.device) & kept
-    weights = trust(depth, sure, there)
-    depths: list[Tensor] = []
-    rows: list[dict] = []
-    for v in range(views):
-        view = (depth[v], target[v], seen[v], weights[v])
-        if as_it_is:
-            way, row = METRIC, compared(*view, METRIC)
-        else:
-            way, row = fitted(*view, fallback(state, provider, found, rows))
-        depths.append(brought(found.depth[v], way))
-        rows.append(row)
+    if as_it_is:
+        cells = (max(1, state.code_cameras.height // 2), max(1, state.code_cameras.width // 2))
+        depth, rows = found.depth, reported(state.memory, cameras, found.depth, keep, found.confidence, cells)
+    else:
+        depth, rows = _fitted(provider, state, found, keep, rendered)
     return ChunkGeometry(
-        torch.stack(depths),
+        depth,
         found.confidence,
         keep,
         cameras,
@@ -108,6 +97,24 @@ def chunk_geometry(
         tuple(rows),
         time.perf_counter() - begun,
     )
+
+
+def _fitted(
+    provider: GeometryProvider, state: RolloutState, found: Estimate, keep: Tensor, rendered: Rendering
+) -> tuple[Tensor, list[dict]]:
+    """Depth (V, H, W) brought into the units of what the memory shows, view by view, and the record of each."""
+    size = compared_size(*found.depth.shape[1:], COMPARED)
+    shown, place = rendered.resized(*size), rendered.device or rendered.memory.device
+    depth, kept, sure = (at_centres(t, *size).to(place) for t in (found.depth, keep, found.confidence))
+    target, seen = shown.depth.to(place), shown.known.to(place) & kept
+    weights = trust(depth, sure, shown.cameras.to(place))
+    depths: list[Tensor] = []
+    rows: list[dict] = []
+    for v in range(len(depth)):
+        way, row = fitted(depth[v], target[v], seen[v], weights[v], fallback(state, provider, found, rows))
+        depths.append(brought(found.depth[v], way))
+        rows.append(row)
+    return torch.stack(depths), rows
 
 
 def fallback(state: RolloutState, provider: GeometryProvider, found: Estimate, rows: list[dict]) -> Way:

@@ -13,7 +13,7 @@ from spatial_memory.memory.rendering import Rendering
 from spatial_memory.memory.splat import render_depth
 from spatial_memory.models.geometry import Estimate
 from spatial_memory.rollout import chunk, start
-from spatial_memory.rollout.align import COMPARED, REPORTED, compared_size
+from spatial_memory.rollout.align import COMPARED, compared_size
 
 
 @pytest.fixture
@@ -64,10 +64,9 @@ def test_a_provider_that_does_not_look_costs_only_the_grid_on_which_depth_is_com
     assert drawn == [(8, tiny.HEIGHT, tiny.WIDTH), (8, 32, 48)]
 
 
-def test_depth_in_metres_over_metres_is_only_reported_on_a_still_coarser_grid(drawn, made, monkeypatch):
+def test_depth_in_metres_over_metres_is_only_reported_on_and_nothing_is_rendered(drawn, made):
     state, images = made
     metric = replace(state, memory=replace(state.memory, metric=True))
-    monkeypatch.setattr("spatial_memory.rollout.observe.REPORTED", 16 * 24)
     whole = chunk.chunk_geometry(tiny.WallGeometry(), state, images)
 
     @dataclass(frozen=True)
@@ -76,7 +75,7 @@ def test_depth_in_metres_over_metres_is_only_reported_on_a_still_coarser_grid(dr
             return Estimate(*super().estimate(*args)[:3], True)
 
     told = chunk.chunk_geometry(Metres(), metric, images)
-    assert drawn == [(8, tiny.HEIGHT, tiny.WIDTH), (8, 16, 24)]
+    assert drawn == [(8, tiny.HEIGHT, tiny.WIDTH)]  # the first geometry's
     for row, other in zip(whole.alignment, told.alignment):
         assert other["how"] == "metric" and other["overlap"] == pytest.approx(row["overlap"], abs=0.08)
         assert other["inlier_share"] > 0.9
@@ -136,7 +135,7 @@ def test_the_second_start_picture_is_fitted_on_the_coarser_grid(drawn, monkeypat
     assert (found.depth / tiny.wall_depth(cameras) - 1).abs().flatten(1).median(1).values.max() < 0.01
 
 
-@pytest.mark.parametrize("most", [COMPARED, REPORTED])
+@pytest.mark.parametrize("most", [COMPARED, 1 << 12])
 @pytest.mark.parametrize("height, width", [(704, 1280), (1280, 704), (480, 640), (2160, 3840)])
 def test_views_are_compared_on_a_bounded_grid_of_their_own_shape(height, width, most):
     h, w = compared_size(height, width, most)
