@@ -15,6 +15,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from .order import grouped
 from .shapes import sizes
 
 
@@ -219,7 +220,29 @@ def project_seen(planar: Tensor, view: Tensor, cameras: Cameras) -> tuple[Tensor
     Returns:
         u, v, each (N,).
     """
-    return _imaged(planar, lenses(cameras).table.T.contiguous().index_select(1, view))
+    order, counts = grouped(view), torch.bincount(view, minlength=len(cameras)).tolist()
+    rows = torch.stack([along.index_select(0, order) for along in planar])
+    u, v = (torch.empty_like(row).index_copy_(0, order, row) for row in project_runs(rows, counts, cameras))
+    return u, v
+
+
+def project_runs(planar: Tensor, counts: Sequence[int], cameras: Cameras) -> tuple[Tensor, Tensor]:
+    """``project_planar`` of points that lie camera by camera: so many are seen by the first, then by the second ...
+
+    Args:
+        planar: (3, N) world.
+        counts: V numbers whose sum is N.
+
+    Returns:
+        u, v, each (N,).
+    """
+    image = planar.new_empty(2, planar.shape[1])
+    runs = zip(planar.split(list(counts), 1), image.split(list(counts), 1), lenses(cameras).table.tolist())
+    for (x, y, z), (u, v), m in runs:
+        right, down, ahead = (x * m[i] + y * m[i + 1] + z * m[i + 2] + m[i + 3] for i in (0, 4, 8))
+        torch.add(right.div_(ahead).mul_(m[12]), m[14], out=u)
+        torch.add(down.div_(ahead).mul_(m[16]), m[17], out=v)
+    return image[0], image[1]
 
 
 def project_rows(planar: Tensor, cameras: Cameras) -> tuple[Tensor, Tensor]:

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import max_pool2d, pad
 
+from .between import between
 from .blocks import least
-from .camera import Cameras, flat_cells, project_planar
+from .camera import Cameras
 from .cloud import SpatialMemory
-from .front import in_tiles
 from .geometry import Geometry
 from .laid import laid_out
 from .merge import held_by, touched_by
@@ -21,6 +21,7 @@ from .observation import NEVER, by_observation
 
 BEYOND = 0.1  # relative: what a view sees this much farther away is clearly behind the point
 SURE_ENOUGH = 0.5  # confidence of depth that may contradict
+WIDER = 1e-5  # relative: what is looked at closely lies this far beyond what is asked for
 COARSE = 8  # pixels a side of the cells that are looked at; all of a cell and of its eight neighbours must agree
 
 
@@ -56,11 +57,11 @@ def carve(memory: SpatialMemory, geometry: Geometry, frames: tuple[int, ...], ch
         return memory, tally
     changed = list(memory.observations)
     spared = [held_by(memory, o) | touched_by(memory, o) for o in changed] if memory.edits else None
-    for view, (planar, point) in enumerate(in_tiles(laid_out(memory.observations), cameras)):
-        u, v, z = project_planar(planar, cameras[view])
-        behind = torch.cat([reach[view].flatten(), reach.new_full((1,), -torch.inf)])  # the last: not in the view
-        beyond = z * (1 + BEYOND) < behind[flat_cells(u, v, z, cameras.height, cameras.width)]
-        for number, _, local in by_observation(memory.observations, point[beyond & (point >= 0)]):
+    found = between(laid_out(memory.observations), cameras, torch.zeros_like(reach), reach / (1 + BEYOND) * (1 + WIDER))
+    beyond = (found.z * (1 + BEYOND) < reach.flatten(1)[found.view, found.cell]).nonzero()[:, 0]
+    ends = torch.bincount(found.view[beyond], minlength=len(cameras)).tolist()
+    for view, point in enumerate(found.point[beyond].split(ends)):
+        for number, _, local in by_observation(memory.observations, point):
             o = changed[number]
             mine = o.chunk == chunk and (chunk >= 0 or o.frame == frames[view])
             if mine or (o.chunk < 0 <= chunk):

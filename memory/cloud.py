@@ -15,7 +15,8 @@ from torch import Tensor
 
 from .copies import Last, located
 from .laid import Laid, laid_out
-from .observation import NEVER, Observation, grouped, joined, owners
+from .observation import NEVER, Observation, joined, owners
+from .order import grouped
 
 KINDS = ("latent", "rgb")
 FEATURES = {"latent": torch.float16, "rgb": torch.uint8}

@@ -48,11 +48,7 @@ def front(laid: Laid, cameras: Cameras, tolerance: float = 0.0) -> Front:
         ValueError: a grid of more than 2^24 cells.
     """
     views, h, w = len(cameras), cameras.height, cameras.width
-    size = (h + 2) * (w + 2)
-    if size > MOST_CELLS:
-        raise ValueError(f"the grid is {h} x {w}, expected at most {MOST_CELLS} cells; read a smaller one")
-    if views * size > torch.iinfo(torch.int32).max:
-        raise ValueError(f"{views} views of {h} x {w} are asked for at once, expected at most 2^31 cells; read fewer")
+    size = bordered_size(views, h, w)
     device = laid.begin.device
     cameras = cameras.to(device)
     most = at_once(device, BLOCK * TILE) // TILE
@@ -102,6 +98,20 @@ def front(laid: Laid, cameras: Cameras, tolerance: float = 0.0) -> Front:
         z,
         torch.stack([along.index_select(0, slot) for along in planar.view(3, -1)]),
     )
+
+
+def bordered_size(views: int, h: int, w: int) -> int:
+    """Cells of a grid with a border of one cell.
+
+    Raises:
+        ValueError: more cells than float32 counts, or more in all views than int32 does.
+    """
+    size = (h + 2) * (w + 2)
+    if size > MOST_CELLS:
+        raise ValueError(f"the grid is {h} x {w}, expected at most {MOST_CELLS} cells; read a smaller one")
+    if views * size > torch.iinfo(torch.int32).max:
+        raise ValueError(f"{views} views of {h} x {w} are asked for at once, expected at most 2^31 cells; read fewer")
+    return size
 
 
 def _near_to_far(left: Pairs, best: Tensor, tolerance: float) -> Iterator[Tensor]:

@@ -8,38 +8,23 @@ to what was made.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from itertools import accumulate
 
 import torch
 from torch import Tensor
 
-from .camera import flat_cells, from_middle, project_planar
+from .camera import flat_cells, project_planar
 from .cloud import Edit, SpatialMemory, check_places
 from .discs import SURFACE
-from .front import in_tiles
-from .laid import laid_out
-from .normals import decode_normals
+from .meeting import Meeting, Pairs, meetings
 from .observation import Observation, by_observation
 from .splat import render_depth
 
 CENTRED = 0.1  # cells: a latent whose point lies this near to the middle of a cell serves it
-AGREES = 0.5  # cosine between the normals of one surface, at least
 FINER = 0.8  # a footprint below this share of the older one's is finer ...
 ALIKE = 1.25  # ... and one above this is coarser
 SURER = 64  # steps of 255 by which confidence is higher
-
-
-@dataclass(frozen=True, eq=False)
-class Pairs:
-    """P pairs of a new cell and an older point on its surface."""
-
-    cell: Tensor  # (P,) int64 index into the new observation
-    footprint: Tensor  # (P,) world units, of the new cell
-    old_footprint: Tensor  # (P,) of the older point
-    confidence: Tensor  # (P,) 0..255
-    old_confidence: Tensor  # (P,)
-
 
 Policy = Callable[[Pairs], Tensor]  # -> (P,) bool, True = the older point gives way
 
@@ -81,12 +66,24 @@ def merge(
         ValueError: points that are not finite, or another kind of features.
     """
     check_places(observations)
+    near = CENTRED if memory.kind == "latent" else 1.0
+    known, ahead = memory.drawn, ()  # whom the new cells meet among all that was there before, asked in one pass
+    if not memory.edits:  # which show and hide points of their own
+        ahead = meetings(known, observations, tolerance, near)
     tally = dict.fromkeys(("lifted", "refused", "overlooked", "merged", "added", "replaced"), 0)
-    for o in observations:
+    for number, o in enumerate(observations):
         refused = refused_by(memory, o.points)
         overlooked = ~refused & looked_through(memory, o.points, tolerance)
-        fresh = o.where(~(refused | overlooked))
-        added, old = _held_against(memory, fresh, policy, tolerance)
+        wanted = ~(refused | overlooked)
+        fresh = o if bool(wanted.all()) else o.where(wanted)
+        if ahead:
+            newer = meetings(memory.drawn[len(known) :], [fresh], tolerance, near)[0]
+            met = ahead[number].among(wanted).followed(newer, sum(len(k) for k in known))
+        else:
+            met = meetings(memory.drawn, [fresh], tolerance, near)[0]
+        added, old = _held_against(memory, fresh, met, policy, tolerance)
+        if len(old):
+            ahead = ()  # what it knows is no longer all there
         memory = retired(memory, old, o.chunk).insert([fresh.where(added)])
         tally["lifted"] += len(o)
         tally["refused"] += int(refused.sum())
@@ -164,9 +161,11 @@ def retired(memory: SpatialMemory, index: Tensor, chunk: int) -> SpatialMemory:
     return replace(memory, observations=tuple(kept)) if len(index) else memory
 
 
-def _held_against(memory: SpatialMemory, fresh: Observation, policy: Policy, tolerance: float) -> tuple[Tensor, Tensor]:
+def _held_against(
+    memory: SpatialMemory, fresh: Observation, met: Meeting, policy: Policy, tolerance: float
+) -> tuple[Tensor, Tensor]:
     """Which new points (N,) bool are added, and the living points (K,) int64 that give way to them."""
-    pairs, point = _pairs(memory.drawn, fresh, tolerance, CENTRED if memory.kind == "latent" else 1.0)
+    pairs, point = met.pairs, met.point
     paired = torch.zeros(len(fresh), dtype=torch.bool, device=point.device)
     paired[pairs.cell] = True
     shown = paired if memory.kind == "latent" else paired | _covered(memory, fresh, tolerance)
@@ -216,42 +215,6 @@ def _place_of(cells: Tensor, observation: Observation) -> Tensor:
     """Where the points of some cells (K,) stand in an observation that has one for each: (K,) int64."""
     ordered, order = observation.cells.sort()
     return order.index_select(0, torch.searchsorted(ordered, cells))
-
-
-def _pairs(
-    observations: Sequence[Observation], fresh: Observation, tolerance: float, near: float
-) -> tuple[Pairs, Tensor]:
-    """Every older point within ``near`` cells of the middle of a new cell, on its surface, and its index (P,)."""
-    camera = fresh.camera
-    h, w = camera.height, camera.width
-    mine = torch.full((h * w + 1,), -1, device=fresh.points.device)
-    mine[fresh.cells.long()] = torch.arange(len(fresh), device=mine.device)
-    ((planar, point),) = in_tiles(laid_out(observations), camera.alone())
-    u, v, z = project_planar(planar, camera)
-    cell = mine[flat_cells(u, v, z, h, w)]
-    depth = torch.cat([fresh.depth, fresh.depth.new_zeros(1)])[cell]  # -1, no cell: 0, which nothing is near
-    on_surface = (z - depth).abs() <= tolerance * depth
-    here = ((cell >= 0) & (point >= 0) & on_surface & (from_middle(u, v) <= near)).nonzero()[:, 0]
-    cell, point = cell[here], point[here]
-    old_footprint, old_confidence, old_normals = _told(observations, point)
-    one, other = decode_normals(fresh.normals[cell]), decode_normals(old_normals)
-    unsure = (one == 0).all(1) | (other == 0).all(1)
-    same = unsure | ((one * other).sum(1) >= AGREES)
-    pairs = Pairs(cell, fresh.spacing[cell], old_footprint, fresh.confidence[cell], old_confidence)
-    return Pairs(*(getattr(pairs, field.name)[same] for field in fields(Pairs))), point[same]
-
-
-def _told(observations: Sequence[Observation], point: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Footprint (P,), confidence (P,) and normal (P, 2) of some points (P,) of all observations."""
-    footprint = torch.empty(len(point), device=point.device)
-    confidence = torch.empty(len(point), dtype=torch.uint8, device=point.device)
-    normals = torch.empty(len(point), 2, dtype=torch.uint8, device=point.device)
-    for number, place, local in by_observation(observations, point):
-        o = observations[number]
-        footprint.index_copy_(0, place, o.spacing_at(local))
-        confidence.index_copy_(0, place, o.confidence.index_select(0, local))
-        normals.index_copy_(0, place, o.normals.index_select(0, local))
-    return footprint, confidence, normals
 
 
 def _covered(memory: SpatialMemory, fresh: Observation, tolerance: float) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from .camera import Cameras, depth_planar
 from .copies import Shared, located
+from .order import grouped
 from .shapes import sizes
 from .tiles import Tiles, tiles_of
 
@@ -175,13 +176,6 @@ def by_observation(observations: Sequence[Observation], index: Tensor) -> Iterat
         if count:
             begin, end = end, end + count
             yield number, order[begin:end], local[begin:end]
-
-
-def grouped(labels: Tensor) -> Tensor:
-    """The stable order in which small equal numbers (K,) come together: (K,) int64."""
-    if labels.device.type != "cpu" or labels.numel() == 0 or labels.max() > torch.iinfo(torch.int16).max:
-        return torch.argsort(labels, stable=True)
-    return torch.from_numpy(labels.to(torch.int16).numpy().argsort(kind="stable"))  # a radix sort: eight times as fast
 
 
 def joined(observations: Sequence[Observation], name: str, empty: Tensor) -> Tensor:

@@ -1,0 +1,84 @@
+"""Points of a memory that lie between two depths in the cells of many views: near a surface, or in front of one.
+
+One pass over the tiles that the views may see, in blocks that stay in a cache. What is found is little, and whoever
+asks looks at it closely.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .bounds import may_see
+from .camera import Cameras, bordered_cells, lenses, project_runs
+from .front import BLOCK, LANES, Scratch, bordered_size
+from .laid import Laid, shown
+from .steps import at_once
+from .tiles import TILE
+
+
+@dataclass(frozen=True, eq=False)
+class Between:
+    """H pairs of a view and a point that it sees, one view after another."""
+
+    view: Tensor  # (H,) int64
+    cell: Tensor  # (H,) int64 flat, of the view's grid
+    point: Tensor  # (H,) int64 among all points
+    z: Tensor  # (H,) z-depth in the view
+    place: Tensor  # (3, H) world
+
+    def image(self, cameras: Cameras) -> tuple[Tensor, Tensor]:
+        """Where each lies in its view: u, v (H,)."""
+        return project_runs(self.place, torch.bincount(self.view, minlength=len(cameras)).tolist(), cameras)
+
+
+def between(laid: Laid, cameras: Cameras, low: Tensor, high: Tensor) -> Between:
+    """All points whose depth in some view is no less than ``low`` and no more than ``high`` of the cell they fall into.
+
+    The depths are those of ``project_planar``, to the bit. A cell of which low is above high asks for nothing.
+
+    Args:
+        cameras: (V,) on an h x w grid.
+        low, high: (V, h, w) z-depth.
+
+    Raises:
+        ValueError: a grid of more than 2^24 cells.
+    """
+    views, h, w = high.shape
+    size, device = bordered_size(views, h, w), laid.begin.device
+    cameras = cameras.to(device)
+    least, most = (
+        torch.full((views, h + 2, w + 2), beyond, device=device) for beyond in (torch.inf, -torch.inf)
+    )  # the border, where everything falls that a view does not see, asks for nothing
+    least[:, 1:-1, 1:-1], most[:, 1:-1, 1:-1] = low.to(device), high.to(device)
+    least, most = least.view(-1), most.view(-1)
+    scene = shown(laid, cameras)
+    view_of, tile_of = may_see(scene.hulls, cameras).nonzero().unbind(1)
+    wanted = torch.zeros(len(scene.owner), dtype=torch.bool, device=device).index_fill_(0, tile_of, True)
+    planar, number = scene.points(wanted.nonzero()[:, 0])
+    tile_of = (wanted.cumsum(0) - 1).index_select(0, tile_of)
+    every, held, found = lenses(cameras), Scratch(device), []
+    step = at_once(device, BLOCK * TILE) // TILE
+    for view, tile in zip(view_of.split(step), tile_of.split(step)):
+        work, cells, hit = held.sized(len(view), TILE)
+        z = bordered_cells(planar.index_select(1, tile), every[view], work, cells)
+        cells.add_((view * size).int()[:, None])
+        flat = cells.view(-1)
+        torch.le(z, most.index_select(0, flat).view_as(z), out=hit)
+        hit.logical_and_(z >= least.index_select(0, flat).view_as(z))
+        at = hit.view(-1).nonzero()[:, 0]
+        slot = (tile.index_select(0, at >> LANES) << LANES) | (at & (TILE - 1))
+        found.append((flat.index_select(0, at).long(), slot, z.reshape(-1).index_select(0, at)))
+    none = torch.empty(0, dtype=torch.int64, device=device)
+    where, slot, z = (torch.cat(parts) for parts in zip((none, none, planar.new_empty(0)), *found))
+    once = (number.index_select(0, slot) >= 0).nonzero()[:, 0]  # a tile that is not full repeats a point
+    where, slot, z = (t.index_select(0, once) for t in (where, slot, z))
+    view = where // size
+    bordered = where - view * size
+    return Between(
+        view,
+        bordered - 2 * (bordered // (w + 2)) - (w + 1),
+        number.index_select(0, slot).long(),
+        z,
+        torch.stack([along.index_select(0, slot) for along in planar.view(3, -1)]),
+    )

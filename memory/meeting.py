@@ -1,0 +1,126 @@
+"""Which cells of new observations fall on points that a memory holds already, on the surface of the cell.
+
+All views are asked in one pass: what a view costs is then its points, not the steps that each view begins anew.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import groupby
+
+import torch
+from torch import Tensor
+
+from .between import between
+from .camera import concatenate, from_middle
+from .laid import Laid, laid_out
+from .normals import decode_normals
+from .observation import Observation, by_observation
+
+AGREES = 0.5  # cosine between the normals of one surface, at least
+WIDER = 1e-5  # relative: what is looked at closely lies this far outside of what is asked for
+TOGETHER = 1 << 18  # cells of the views that are asked at once
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """P pairs of a new cell and an older point on its surface."""
+
+    cell: Tensor  # (P,) int64 index into the new observation
+    footprint: Tensor  # (P,) world units, of the new cell
+    old_footprint: Tensor  # (P,) of the older point
+    confidence: Tensor  # (P,) 0..255
+    old_confidence: Tensor  # (P,)
+
+    def __getitem__(self, index: Tensor) -> "Pairs":
+        """Some of the pairs: (K,) bool or int64."""
+        return Pairs(*(getattr(self, field.name)[index] for field in fields(Pairs)))
+
+
+@dataclass(frozen=True, eq=False)
+class Meeting:
+    """The pairs of one new observation, and the older point of each."""
+
+    pairs: Pairs
+    point: Tensor  # (P,) int64 index among all older points
+
+    def among(self, kept: Tensor) -> "Meeting":
+        """The pairs of some of the new cells (N,) bool, which are counted anew."""
+        stays = kept[self.pairs.cell]
+        pairs = self.pairs[stays]
+        return Meeting(replace(pairs, cell=(kept.cumsum(0) - 1)[pairs.cell]), self.point[stays])
+
+    def followed(self, other: "Meeting", begin: int) -> "Meeting":
+        """These pairs and those with more points, which begin at an index behind all of these."""
+        both = zip(*([getattr(m.pairs, field.name) for field in fields(Pairs)] for m in (self, other)))
+        return Meeting(Pairs(*map(torch.cat, both)), torch.cat([self.point, other.point + begin]))
+
+
+def meetings(
+    older: Sequence[Observation], fresh: Sequence[Observation], tolerance: float, near: float
+) -> list[Meeting]:
+    """For each new observation every older point within ``near`` cells of the middle of a cell, on its surface.
+
+    Args:
+        tolerance: relative depth within which points lie on one surface; their normals must agree too, if known.
+    """
+    laid, met = laid_out(older), []
+    if not laid.observations:
+        return [_nobody(o) for o in fresh]
+    for (h, w), same in groupby(fresh, lambda o: (o.camera.height, o.camera.width)):
+        group, some = list(same), max(1, TOGETHER // (h * w))
+        for first in range(0, len(group), some):
+            met += _met(older, laid, group[first : first + some], tolerance, near)
+    return met
+
+
+def _nobody(fresh: Observation) -> Meeting:
+    """The meeting of an observation where there is nobody to meet."""
+    none = torch.empty(0, dtype=torch.int64, device=fresh.points.device)
+    return Meeting(Pairs(none, none.float(), none.float(), none.byte(), none.byte()), none)
+
+
+def _met(
+    older: Sequence[Observation], laid: Laid, fresh: Sequence[Observation], tolerance: float, near: float
+) -> list[Meeting]:
+    """``meetings`` of observations on one grid."""
+    device = fresh[0].points.device
+    cameras = concatenate([o.camera.alone() for o in fresh]).to(device)
+    views, size = len(fresh), cameras.height * cameras.width
+    counts = torch.tensor([len(o) for o in fresh], device=device)
+    begin = counts.cumsum(0) - counts
+    place = torch.cat([o.cells.long() + view * size for view, o in enumerate(fresh)])
+    mine = torch.full((views * size,), -1, device=device)
+    mine[place] = torch.arange(len(place), device=device)
+    depth = torch.cat([*(o.depth for o in fresh), torch.zeros(1, device=device)])  # of no cell: 0, which nothing is near
+    grid = depth[mine].view(views, cameras.height, cameras.width)
+    apart = tolerance + WIDER
+    found = between(laid, cameras, torch.where(grid > 0, grid * (1 - apart), torch.inf), grid * (1 + apart))
+    cell = mine[found.view * size + found.cell]
+    on_surface = (found.z - depth[cell]).abs() <= tolerance * depth[cell]
+    here = (on_surface & (from_middle(*found.image(cameras)) <= near)).nonzero()[:, 0]
+    view, cell, point = found.view[here], cell[here], found.point[here]
+    footprint, confidence, normals = (torch.cat([getattr(o, name) for o in fresh])[cell] for name in OWN)
+    old_footprint, old_confidence, old_normals = _told(older, point)
+    one, other = decode_normals(normals), decode_normals(old_normals)
+    unsure = (one == 0).all(1) | (other == 0).all(1)
+    same = (unsure | ((one * other).sum(1) >= AGREES)).nonzero()[:, 0]
+    pairs = Pairs(cell - begin[view], footprint, old_footprint, confidence, old_confidence)[same]
+    ends = torch.bincount(view[same], minlength=views).tolist()
+    parts = zip(*(getattr(pairs, field.name).split(ends) for field in fields(Pairs)))
+    return [Meeting(Pairs(*part), own) for part, own in zip(parts, point[same].split(ends))]
+
+
+OWN = ("spacing", "confidence", "normals")  # of a new cell
+
+
+def _told(observations: Sequence[Observation], point: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Footprint (P,), confidence (P,) and normal (P, 2) of some points (P,) of all observations."""
+    footprint = torch.empty(len(point), device=point.device)
+    confidence = torch.empty(len(point), dtype=torch.uint8, device=point.device)
+    normals = torch.empty(len(point), 2, dtype=torch.uint8, device=point.device)
+    for number, place, local in by_observation(observations, point):
+        o = observations[number]
+        footprint.index_copy_(0, place, o.spacing_at(local))
+        confidence.index_copy_(0, place, o.confidence.index_select(0, local))
+        normals.index_copy_(0, place, o.normals.index_select(0, local))
+    return footprint, confidence, normals
