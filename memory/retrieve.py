@@ -35,16 +35,21 @@ class References:
         return sum(t.numel() * t.element_size() for t in (self.latents, self.scores, self.coverage))
 
 
-def overlap_matrix(targets: Sequence[Tensor], candidates: Sequence[Tensor]) -> Tensor:
-    """IoU (T, V) of sets of sorted unique keys; 0 where both are empty."""
+def overlap_and_coverage(targets: Sequence[Tensor], candidates: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """How much of sets of sorted unique keys is the same.
+
+    Returns:
+        IoU (T, V), 0 where both are empty; and the share of each target's keys that each candidate has (T, V), 0 where
+        the target is empty.
+    """
     shared = shared_keys(targets, candidates)
     t, c = counts(targets)[:, None], counts(candidates)[None]
-    return shared / (t + c - shared).clamp(min=1)
+    return shared / (t + c - shared).clamp(min=1), shared / t.clamp(min=1)
 
 
-def coverage_matrix(targets: Sequence[Tensor], candidates: Sequence[Tensor]) -> Tensor:
-    """The share of each target's keys that each candidate has: (T, V), 0 where the target is empty."""
-    return shared_keys(targets, candidates) / counts(targets)[:, None].clamp(min=1)
+def overlap_matrix(targets: Sequence[Tensor], candidates: Sequence[Tensor]) -> Tensor:
+    """IoU (T, V) of sets of sorted unique keys; 0 where both are empty."""
+    return overlap_and_coverage(targets, candidates)[0]
 
 
 def shared_keys(targets: Sequence[Tensor], candidates: Sequence[Tensor]) -> Tensor:

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..memory.camera import concatenate
 from ..memory.retrieve import (
     References,
     algorithm1,
-    coverage_matrix,
     greedy,
     in_target_order,
     joint_overlap,
-    overlap_matrix,
+    overlap_and_coverage,
     union_overlap,
 )
 from ..memory.sight import visible_voxels
@@ -106,18 +106,19 @@ def retrieve(
         views = len(new_cameras(world, state))
         return TimedReferences((), empty, torch.zeros(0), torch.zeros(0, views), (), time.perf_counter() - begun)
     voxel = state.memory.scene_unit * RETRIEVAL_VOXEL
-    candidates = visible_voxels(state.memory, state.code_cameras[allowed], voxel)
-    targets = visible_voxels(state.memory, new_cameras(world, state).resized(h, w), voxel)
+    asked = concatenate([state.code_cameras[allowed], new_cameras(world, state).resized(h, w)])
+    seen = visible_voxels(state.memory, asked, voxel)
+    candidates, targets = seen[: len(allowed)], seen[len(allowed) :]
     barred = {**dict.fromkeys(state.stale, STALE), **dict.fromkeys(banned, "banned")}
     able = [i for i, frame in enumerate(frames) if frame not in barred]
-    iou = overlap_matrix(targets, candidates)
+    iou, coverage = overlap_and_coverage(targets, candidates)
     able_views = Views(targets, [candidates[i] for i in able], iou[:, able])
     choice = POLICIES[policy](able_views, k, threshold, [able.index(frames.index(f)) for f in pinned])
     why = [barred.get(frame, "") for frame in frames]
     for i, reason in zip(able, choice.why):
         why[i] = reason
     chosen = [able[i] for i in choice.chosen]
-    best, coverage = iou.amax(dim=0), coverage_matrix(targets, candidates)
+    best = iou.amax(dim=0)
     rows = tuple(
         {"frame": frame, "score": score, "coverage": shares, "chosen": i in chosen, "why": why[i]}
         for i, (frame, score, shares) in enumerate(zip(frames, best.tolist(), coverage.T.tolist()))

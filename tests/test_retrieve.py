@@ -12,9 +12,9 @@ from spatial_memory.memory.libraries import import_open3d
 from spatial_memory.memory.lift import lift_latents
 from spatial_memory.memory.retrieve import (
     algorithm1,
-    coverage_matrix,
     greedy,
     joint_overlap,
+    overlap_and_coverage,
     overlap_matrix,
     refine_registration,
     set_cover,
@@ -121,7 +121,7 @@ def test_set_cover_takes_two_halves_before_a_twin():
 def test_coverage_equals_its_loop_twin(seed):
     targets, candidates = random_sets(5, seed), random_sets(8, seed + 100)
     twin = [[len(t & c) / max(1, len(t)) for c in as_sets(candidates)] for t in as_sets(targets)]
-    assert torch.allclose(coverage_matrix(targets, candidates), torch.tensor(twin))
+    assert torch.allclose(overlap_and_coverage(targets, candidates)[1], torch.tensor(twin))
 
 
 @pytest.mark.parametrize("seed", range(4))
