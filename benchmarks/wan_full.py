@@ -248,7 +248,10 @@ def roll(world: WorldModel, clock: Clock, kind: str, args: argparse.Namespace, h
         rows.append(row)
         say("wan_full", **row)
     begun = time.perf_counter()
-    pictures = sum(len(piece) for piece in world.codec.decode_stream(state.latents))
+    film = {}
+    if not args.no_film:
+        pictures = sum(len(piece) for piece in world.codec.decode_stream(state.latents))
+        film = {"film_frames": pictures, "film_decode_s": time.perf_counter() - begun}
     seconds = [row["seconds"] for row in rows]
     say(
         "wan_full",
@@ -262,8 +265,7 @@ def roll(world: WorldModel, clock: Clock, kind: str, args: argparse.Namespace, h
         seconds_total=sum(seconds),
         rest_share=sum(row["rest_s"] for row in rows) / sum(seconds),
         last_over_second=seconds[-1] / seconds[1] if len(seconds) > 1 else None,
-        film_frames=pictures,
-        film_decode_s=time.perf_counter() - begun,
+        **film,
     )
 
 
@@ -274,6 +276,7 @@ def main() -> int:
     parser.add_argument("--size", help="HEIGHTxWIDTH in pixels (default: 704x1280, small 64x96)")
     parser.add_argument("--chunks", type=int, default=6)
     parser.add_argument("--steps", type=int, default=0, help="0 = the layout's own")
+    parser.add_argument("--no-film", action="store_true", help="do not decode the whole film at the end")
     parser.add_argument("--small", action="store_true", help="the small network, on a GPU too")
     args = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

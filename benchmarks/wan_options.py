@@ -63,13 +63,15 @@ def off(found: Tensor, plain: Tensor) -> float:
     return float((found - plain).square().mean().sqrt() / plain.std())
 
 
-def compare(kind: str, world: WorldModel, options: dict[str, Change], call: Callable, device: torch.device) -> None:
+def compare(
+    kind: str, world: WorldModel, options: dict[str, Change], call: Callable, device: torch.device, repeats: int
+) -> None:
     """One row an option, against the world as it is."""
-    plain = taken(lambda: call(world), device, 3)
+    plain = taken(lambda: call(world), device, repeats)
     for name, change in {"plain": lambda given: given, **options}.items():
         try:
             tuned = change(world)
-            found = plain if name == "plain" else taken(lambda: call(tuned), device, 3)  # noqa: B023 (called at once)
+            found = plain if name == "plain" else taken(lambda: call(tuned), device, repeats)  # noqa: B023 (called at once)
         except (ValueError, RuntimeError) as refused:
             say("wan_options", of=kind, option=name, refused=str(refused).splitlines()[0][:160])
             continue
@@ -101,6 +103,8 @@ def transformer_options(device: torch.device, without: list[str]) -> dict[str, C
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--small", action="store_true", help="the small network, on a GPU too")
+    parser.add_argument("--of", nargs="+", choices=("vae", "transformer"), default=["vae", "transformer"])
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--without", nargs="*", default=[], help="options to leave out by their last word")
     args = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -123,8 +127,10 @@ def main() -> int:
     def shown(tuned: WorldModel) -> Tensor:
         return torch.cat(list(tuned.codec.decode_stream(latents)))
 
-    compare("vae", world, {"tiles": lambda world: with_tiles(world, tile, overlap)}, shown, device)
-    compare("transformer", world, transformer_options(device, args.without), drawn, device)
+    if "vae" in args.of:
+        compare("vae", world, {"tiles": lambda world: with_tiles(world, tile, overlap)}, shown, device, args.repeats)
+    if "transformer" in args.of:
+        compare("transformer", world, transformer_options(device, args.without), drawn, device, args.repeats)
     return 0
 
 

@@ -3,9 +3,9 @@
 All views are asked in one pass: what a view costs is then its points, not the steps that each view begins anew.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -63,14 +63,17 @@ def meetings(
     Args:
         tolerance: relative depth within which points lie on one surface; their normals must agree too, if known.
     """
-    laid, met = laid_out(older), []
+    laid = laid_out(older)
     if not laid.observations:
         return [_nobody(o) for o in fresh]
-    for (h, w), same in groupby(fresh, lambda o: (o.camera.height, o.camera.width)):
-        group, some = list(same), max(1, TOGETHER // (h * w))
-        for first in range(0, len(group), some):
-            met += _met(older, laid, group[first : first + some], tolerance, near)
-    return met
+    groups = [fresh] if together(fresh) else [[o] for o in fresh]
+    return [met for group in groups for met in _met(older, laid, group, tolerance, near)]
+
+
+def together(fresh: Sequence[Observation]) -> bool:
+    """Whether it pays to ask for all of some observations at once: they are of one grid, and few cells in all."""
+    grids = {(o.camera.height, o.camera.width) for o in fresh}
+    return len(grids) == 1 and len(fresh) * math.prod(*grids) <= TOGETHER
 
 
 def _nobody(fresh: Observation) -> Meeting:

@@ -17,7 +17,7 @@ from torch import Tensor
 from .camera import flat_cells, project_planar
 from .cloud import Edit, SpatialMemory, check_places
 from .discs import SURFACE
-from .meeting import Meeting, Pairs, meetings
+from .meeting import Meeting, Pairs, meetings, together
 from .observation import Observation, by_observation
 from .splat import render_depth
 
@@ -67,8 +67,8 @@ def merge(
     """
     check_places(observations)
     near = CENTRED if memory.kind == "latent" else 1.0
-    known, ahead = memory.drawn, ()  # whom the new cells meet among all that was there before, asked in one pass
-    if not memory.edits:  # which show and hide points of their own
+    known, ahead = memory.drawn, []  # whom the new cells meet among all that was there before, asked in one pass
+    if not memory.edits and together(observations):  # edits show and hide points of their own
         ahead = meetings(known, observations, tolerance, near)
     tally = dict.fromkeys(("lifted", "refused", "overlooked", "merged", "added", "replaced"), 0)
     for number, o in enumerate(observations):
@@ -83,7 +83,7 @@ def merge(
             met = meetings(memory.drawn, [fresh], tolerance, near)[0]
         added, old = _held_against(memory, fresh, met, policy, tolerance)
         if len(old):
-            ahead = ()  # what it knows is no longer all there
+            ahead = []  # what it knows is no longer all there
         memory = retired(memory, old, o.chunk).insert([fresh.where(added)])
         tally["lifted"] += len(o)
         tally["refused"] += int(refused.sum())
