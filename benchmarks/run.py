@@ -27,6 +27,7 @@ SCRIPTS = (
     "editor",
     "rollout",
     "wan_full",
+    "wan_options",
 )
 
 

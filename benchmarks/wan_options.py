@@ -1,6 +1,6 @@
 """What each option of *Tune World Model* costs and gives on Wan2.2-TI2V-5B with a control branch, on random weights.
 
-One forward of a chunk with four references, and the VAE's nine latents, each by every option: seconds, gigabytes beside
+One forward of a chunk with four references, and a clip's latents through the VAE, each by every option: seconds, gigabytes beside
 the weights that stay on the device, and how far off from the plain way the result is (root mean square, over the plain
 one's deviation). The full size on a GPU; without one, or with ``--small``, a small network. One JSON object an option.
 
@@ -119,7 +119,7 @@ def main() -> int:
 
     given = (some(1, 48, REFERENCES + FRAMES, h, w), some(1, REFERENCES + FRAMES).abs() * 300)
     given += (some(1, TOKENS, world.text_channels), some(1, world.layout.control_channels, FRAMES, h, w))
-    latents = some(48, 9, h, w)
+    latents = some(48, 3 if small else 9, h, w)
 
     def drawn(tuned: WorldModel) -> Tensor:
         return tuned.transformer(*given, num_references=REFERENCES)
