@@ -8,7 +8,7 @@ batching, threads and TF32. A view projected alone equals the same view in a bat
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -43,7 +43,8 @@ class Cameras:
 
     def __getitem__(self, index) -> "Cameras":
         """Select along the first batch axis: an int drops it, a slice or index tensor keeps it."""
-        return Cameras(self.c2w[index], self.K[index], self.height, self.width)
+        made = Cameras(self.c2w[index], self.K[index], self.height, self.width)
+        return self._knowing(made, lambda w2c: w2c[index])
 
     @cached_property
     def w2c(self) -> Tensor:  # (..., 4, 4)
@@ -57,6 +58,12 @@ class Cameras:
         made.__dict__["w2c"] = self.w2c.to(device)
         return made
 
+    def _knowing(self, made: "Cameras", change: Callable[[Tensor], Tensor]) -> "Cameras":
+        """Cameras made of these ones, told their ``w2c`` where it is known here: it has the very same numbers."""
+        if "w2c" in self.__dict__:
+            made.__dict__["w2c"] = change(self.w2c)
+        return made
+
     @property
     def position(self) -> Tensor:  # (..., 3) world
         return self.c2w[..., :3, 3]
@@ -64,11 +71,11 @@ class Cameras:
     def resized(self, height: int, width: int) -> "Cameras":
         """The same views on another grid, for instance the latent one."""
         scale = self.K.new_tensor([width / self.width, height / self.height, 1.0])
-        return Cameras(self.c2w, scale[:, None] * self.K, height, width)
+        return self._knowing(Cameras(self.c2w, scale[:, None] * self.K, height, width), lambda w2c: w2c)
 
     def alone(self) -> "Cameras":
         """A single camera as a batch of one."""
-        return Cameras(self.c2w[None], self.K[None], self.height, self.width)
+        return self._knowing(Cameras(self.c2w[None], self.K[None], self.height, self.width), lambda w2c: w2c[None])
 
     def moved(self, world: Tensor, scale: float = 1.0) -> "Cameras":
         """The same cameras after the world was scaled about its origin and then moved by ``world`` (4, 4)."""

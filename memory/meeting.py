@@ -14,7 +14,7 @@ from .between import between
 from .camera import concatenate, from_middle
 from .laid import Laid, laid_out
 from .normals import decode_normals
-from .observation import Observation, by_observation
+from .observation import Observation, owners, runs, spacing_of
 
 AGREES = 0.5  # cosine between the normals of one surface, at least
 WIDER = 1e-5  # relative: what is looked at closely lies this far outside of what is asked for
@@ -51,6 +51,8 @@ class Meeting:
 
     def followed(self, other: "Meeting", begin: int) -> "Meeting":
         """These pairs and those with more points, which begin at an index behind all of these."""
+        if not len(other.point):
+            return self
         both = zip(*([getattr(m.pairs, field.name) for field in fields(Pairs)] for m in (self, other)))
         return Meeting(Pairs(*map(torch.cat, both)), torch.cat([self.point, other.point + begin]))
 
@@ -103,7 +105,7 @@ def _met(
     here = (on_surface & (from_middle(*found.image(cameras)) <= near)).nonzero()[:, 0]
     view, cell, point = found.view[here], cell[here], found.point[here]
     footprint, confidence, normals = (torch.cat([getattr(o, name) for o in fresh])[cell] for name in OWN)
-    old_footprint, old_confidence, old_normals = _told(older, point)
+    old_footprint, old_confidence, old_normals = _told(older, point, found.place[:, here])
     one, other = decode_normals(normals), decode_normals(old_normals)
     unsure = (one == 0).all(1) | (other == 0).all(1)
     same = (unsure | ((one * other).sum(1) >= AGREES)).nonzero()[:, 0]
@@ -116,14 +118,13 @@ def _met(
 OWN = ("spacing", "confidence", "normals")  # of a new cell
 
 
-def _told(observations: Sequence[Observation], point: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Footprint (P,), confidence (P,) and normal (P, 2) of some points (P,) of all observations."""
-    footprint = torch.empty(len(point), device=point.device)
+def _told(observations: Sequence[Observation], point: Tensor, place: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Footprint (P,), confidence (P,) and normal (P, 2) of some points (P,) of all observations, which lie there."""
+    owner, local = owners(observations, point)
     confidence = torch.empty(len(point), dtype=torch.uint8, device=point.device)
     normals = torch.empty(len(point), 2, dtype=torch.uint8, device=point.device)
-    for number, place, local in by_observation(observations, point):
-        o = observations[number]
-        footprint.index_copy_(0, place, o.spacing_at(local))
-        confidence.index_copy_(0, place, o.confidence.index_select(0, local))
-        normals.index_copy_(0, place, o.normals.index_select(0, local))
-    return footprint, confidence, normals
+    for number, index in runs(owner, len(observations)):
+        o, there = observations[number], local.index_select(0, index)
+        confidence.index_copy_(0, index, o.confidence.index_select(0, there))
+        normals.index_copy_(0, index, o.normals.index_select(0, there))
+    return spacing_of(observations, owner, place), confidence, normals

@@ -71,9 +71,13 @@ def merge(
     if not memory.edits and together(observations):  # edits show and hide points of their own
         ahead = meetings(known, observations, tolerance, near)
     tally = dict.fromkeys(("lifted", "refused", "overlooked", "merged", "added", "replaced"), 0)
+    hidden: Sequence[Tensor] = ()
+    if observations and all(o.chunk >= 0 for o in observations):  # what was given does not change by what was made
+        every = torch.cat([o.points for o in observations])
+        hidden = looked_through(memory, every, tolerance).split([len(o) for o in observations])
     for number, o in enumerate(observations):
         refused = refused_by(memory, o.points)
-        overlooked = ~refused & looked_through(memory, o.points, tolerance)
+        overlooked = ~refused & (hidden[number] if hidden else looked_through(memory, o.points, tolerance))
         wanted = ~(refused | overlooked)
         fresh = o if bool(wanted.all()) else o.where(wanted)
         if ahead:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .camera import Cameras, depth_planar
+from .camera import Cameras, depth_planar, invert_rigid
 from .copies import Shared, located
 from .order import grouped
 from .shapes import sizes
@@ -100,15 +100,8 @@ class Observation:
     @property
     def spacing(self) -> Tensor:  # (N,) world units
         """How far apart neighbouring points lie at each point's depth: the footprint of a source cell, or the voxel."""
-        return self._spaced(self.depth)
-
-    def spacing_at(self, index: Tensor) -> Tensor:  # (K,) int64 -> (K,) world units
-        """``spacing`` of some of the points, the same bits."""
-        return self._spaced(depth_planar(self.planar.index_select(1, index), self.camera))
-
-    def _spaced(self, depth: Tensor) -> Tensor:
         focal = min(self.camera.K[0, 0].item(), self.camera.K[1, 1].item())
-        return (depth / focal).clamp(min=self.voxel)
+        return (self.depth / focal).clamp(min=self.voxel)
 
     def where(self, keep: Tensor) -> "Observation":  # keep: (N,) bool, True = stays, or (K,) int64 indices
         """The points that ``keep`` picks, in their order."""
@@ -169,13 +162,29 @@ def owners(observations: Sequence[Observation], index: Tensor) -> tuple[Tensor, 
 def by_observation(observations: Sequence[Observation], index: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
     """The observations that some points (K,) are of: number, which of the indices are its own, their place in it."""
     owner, local = owners(observations, index)
-    counts = torch.bincount(owner, minlength=len(observations)).tolist()
-    order, end = grouped(owner), 0
-    local = local.index_select(0, order)
-    for number, count in enumerate(counts):
-        if count:
-            begin, end = end, end + count
-            yield number, order[begin:end], local[begin:end]
+    for number, mine in runs(owner, len(observations)):
+        yield number, mine, local.index_select(0, mine)
+
+
+def runs(owner: Tensor, count: int) -> Iterator[tuple[int, Tensor]]:
+    """Of labels (K,) below ``count`` each that occurs, rising, and where it does, ascending."""
+    counts, order = torch.bincount(owner, minlength=count).tolist(), grouped(owner)
+    for number, index in enumerate(order.split(counts)):
+        if len(index):
+            yield number, index
+
+
+def spacing_of(observations: Sequence[Observation], owner: Tensor, place: Tensor) -> Tensor:
+    """``Observation.spacing`` of points (3, K) world, each of an observation of its own (K,) int64: the same bits."""
+    if not observations:
+        return place.new_empty(0)
+    c2w, K = (torch.stack([getattr(o.camera, name) for o in observations]).to(place.device) for name in ("c2w", "K"))
+    voxel = torch.tensor([o.voxel for o in observations], device=place.device)
+    focal, rows = torch.minimum(K[:, 0, 0], K[:, 1, 1]), invert_rigid(c2w)[:, 2]
+    x, y, z = place
+    a, b, c, d = (column.index_select(0, owner) for column in rows.T)
+    depth = x * a + y * b + z * c + d
+    return torch.maximum(depth / focal.index_select(0, owner), voxel.index_select(0, owner))
 
 
 def joined(observations: Sequence[Observation], name: str, empty: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from .camera import Cameras
 from .cloud import SpatialMemory
 from .front import front
 from .laid import laid_out
-from .observation import Observation
+from .observation import Observation, owners, spacing_of
 from .voxels import voxel_keys
 
 BEHIND = 0.1  # relative: a point this much farther than the surface in its cell is hidden
@@ -56,7 +56,7 @@ class Outline:
         nothing = torch.empty(len(fresh), 0, dtype=last.features.dtype, device=points.device)
         no_cell = count[:1].int().expand(len(fresh))  # nobody asks
         part = Observation(points, nothing, no_cell, last.camera, last.frame, last.chunk)
-        spacing = _spacing(observations, fresh, points).clamp(min=self.voxel)
+        spacing = spacing_of(observations, owners(observations, fresh)[0], points.T).clamp(min=self.voxel)
         return Outline(
             self.voxel,
             torch.cat([self.keys, voxel_keys(points, self.voxel)]),
@@ -154,10 +154,12 @@ def fence(depth: Tensor, reach: Tensor) -> Tensor:
     place, z, far = place[order], z.view(-1), far.view(-1)
     reaches, fronts, edge = -far[place], z[place], pad * wide + pad
     quarters = depth.new_full((4, z.numel()), torch.inf)
-    for down, right in product(range(-pad, pad + 1), repeat=2):
+    covers, steps = quarters.unbind(0), list(product(range(-pad, pad + 1), repeat=2))
+    distances = reaches.new_tensor([-math.hypot(*step) for step in steps])
+    counts = torch.searchsorted(reaches, distances).tolist()  # of each step, those that reach farther
+    for (down, right), count in zip(steps, counts):
         distance, shift = math.hypot(down, right), down * wide + right
-        count = int(torch.searchsorted(reaches, -distance))  # those that reach farther
-        cover = quarters[_quarter(-right, -down)]
+        cover = covers[_quarter(-right, -down)]
         if not (count and distance):
             continue
         if 8 * count > z.numel():  # most do: in a row, without a list
@@ -165,7 +167,8 @@ def fence(depth: Tensor, reach: Tensor) -> Tensor:
             torch.minimum(part, torch.where(far > distance, z, torch.inf)[edge : z.numel() - edge], out=part)
         else:
             there = place[:count] + shift
-            cover[there] = torch.minimum(cover[there], fronts[:count])
+            nearer = torch.minimum(cover.index_select(0, there), fronts[:count])
+            cover.index_copy_(0, there, nearer)
     return quarters.amax(0).view(views, high, wide)[:, pad : pad + h, pad : pad + w].contiguous()
 
 
@@ -216,7 +219,7 @@ class Sights:
         else:
             told, sights = len(base.told), dict(base.sights)
             outline = base.outline.grown([o for o in shown[told:] if len(o)])
-        names = [_name(cameras, view) for view in range(len(cameras))]
+        names = _names(cameras)
         made = look(outline, cameras, [sights.pop(name, None) for name in names])
         sights.update(zip(names, made))
         if stored:
@@ -266,17 +269,7 @@ def _quarter(right: int, down: int) -> int:
     return 2 if right < 0 else 3
 
 
-def _spacing(observations: Sequence[Observation], index: Tensor, points: Tensor) -> Tensor:
-    """``Observation.spacing`` of some points (K, 3): those at ``index`` (K,) among all of the observations."""
-    ends = torch.tensor([len(o) for o in observations], device=index.device).cumsum(0)
-    owner = torch.searchsorted(ends, index, right=True)
-    c2w, K = (torch.stack([getattr(o.camera, name) for o in observations]).to(index.device) for name in ("c2w", "K"))
-    axis, away = c2w[owner, :3, 2], points - c2w[owner, :3, 3]
-    z = away[:, 0] * axis[:, 0] + away[:, 1] * axis[:, 1] + away[:, 2] * axis[:, 2]
-    least = torch.tensor([o.voxel for o in observations], device=index.device)
-    return torch.maximum(z / torch.minimum(K[:, 0, 0], K[:, 1, 1])[owner], least[owner])
-
-
-def _name(cameras: Cameras, view: int) -> bytes:
-    numbers = torch.cat([cameras.c2w[view].flatten(), cameras.K[view].flatten()])
-    return numbers.cpu().numpy().tobytes() + f"{cameras.height}x{cameras.width}".encode()
+def _names(cameras: Cameras) -> list[bytes]:
+    """What tells the cameras (V,) from all others: pose, K and grid."""
+    numbers = torch.cat([cameras.c2w.flatten(1), cameras.K.flatten(1)], 1).cpu().numpy()
+    return [row.tobytes() + f"{cameras.height}x{cameras.width}".encode() for row in numbers]

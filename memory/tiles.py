@@ -9,6 +9,7 @@ All points of a tile lie in the hull of the eight corners of its block.
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -68,11 +69,18 @@ def corners(low: Tensor, high: Tensor, ahead: Tensor, c2w: Tensor) -> Tensor:
         ahead: (M,) bool.
         c2w: (4, 4, M) of the source cameras.
     """
-    picks = torch.tensor([[i >> axis & 1 for i in range(8)] for axis in range(3)], dtype=torch.bool, device=low.device)
-    x, y, z = torch.where(picks[..., None], high[:, None], low[:, None])  # (8, M) each
+    x, y, z = torch.where(_corner_picks(low.device)[..., None], high[:, None], low[:, None])  # (8, M) each
     scale = torch.where(ahead, z, 1.0)
     x, y = x * scale, y * scale
     return torch.stack([c2w[i, 0] * x + c2w[i, 1] * y + c2w[i, 2] * z + c2w[i, 3] for i in range(3)])
+
+
+@cache
+def _corner_picks(device: torch.device) -> Tensor:
+    """Which corner (3, 8) of a block lies at its high side along each axis: bool."""
+    picks = [[bool(corner >> axis & 1) for corner in range(8)] for axis in range(3)]
+    with torch.inference_mode(False):  # made once, for whoever asks
+        return torch.tensor(picks, device=device)
 
 
 def compact(places: Tensor) -> Tensor:
