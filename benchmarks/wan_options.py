@@ -1,8 +1,9 @@
 """What each option of *Tune World Model* costs and gives on Wan2.2-TI2V-5B with a control branch, on random weights.
 
-One forward of a chunk with four references, and a clip's latents through the VAE, each by every option: seconds, gigabytes beside
-the weights that stay on the device, and how far off from the plain way the result is (root mean square, over the plain
-one's deviation). The full size on a GPU; without one, or with ``--small``, a small network. One JSON object an option.
+One forward of a chunk with four references, and a clip's latents through the VAE, each by every option: seconds,
+gigabytes beside the weights that stay on the device, and how far off from the plain way the result is (root mean
+square, over the plain one's deviation). The full size on a GPU; without one, or with ``--small``, a small network.
+One JSON object an option.
 
     python benchmarks/wan_options.py
     python benchmarks/wan_options.py --without compile

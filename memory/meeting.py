@@ -96,7 +96,8 @@ def _met(
     place = torch.cat([o.cells.long() + view * size for view, o in enumerate(fresh)])
     mine = torch.full((views * size,), -1, device=device)
     mine[place] = torch.arange(len(place), device=device)
-    depth = torch.cat([*(o.depth for o in fresh), torch.zeros(1, device=device)])  # of no cell: 0, which nothing is near
+    nowhere = torch.zeros(1, device=device)  # the depth where there is no cell: nothing is near it
+    depth = torch.cat([*(o.depth for o in fresh), nowhere])
     grid = depth[mine].view(views, cameras.height, cameras.width)
     apart = tolerance + WIDER
     found = between(laid, cameras, torch.where(grid > 0, grid * (1 - apart), torch.inf), grid * (1 + apart))

@@ -103,7 +103,8 @@ def _fitted(
     provider: GeometryProvider, state: RolloutState, found: Estimate, keep: Tensor, rendered: Rendering
 ) -> tuple[Tensor, list[dict]]:
     """Depth (V, H, W) brought into the units of what the memory shows, view by view, and the record of each."""
-    size = compared_size(*found.depth.shape[1:], COMPARED)
+    height, width = sizes("V H W", depth=found.depth)[1:]
+    size = compared_size(height, width, COMPARED)
     shown, place = rendered.resized(*size), rendered.device or rendered.memory.device
     depth, kept, sure = (at_centres(t, *size).to(place) for t in (found.depth, keep, found.confidence))
     target, seen = shown.depth.to(place), shown.known.to(place) & kept

@@ -89,6 +89,16 @@ def test_a_view_alone_equals_the_same_view_in_a_batch_to_the_bit():
         assert torch.equal(u, uv[index, :, 0]) and torch.equal(v, uv[index, :, 1]) and torch.equal(planar_z, z[index])
 
 
+def test_cameras_made_of_others_know_the_inverse_that_they_would_find():
+    for told in (False, True):
+        many = some((5,), seed=3)
+        if told:
+            assert many.w2c.shape == (5, 4, 4)
+        for made in (many[2], many[[4, 1]], many[1:3], many.resized(3, 4), many[0].alone(), many.resized(9, 2)[3]):
+            assert ("w2c" in made.__dict__) == told
+            assert torch.equal(made.w2c, camera.invert_rigid(made.c2w))
+
+
 def test_projection_equals_its_loop_twin_to_the_bit():
     view = some((), seed=5)
     points = torch.randn(50, 3, generator=torch.Generator().manual_seed(6))
