@@ -137,9 +137,7 @@ def test_new_cells_meet_whom_a_loop_says_whether_asked_together_or_alone(near, m
 def test_observations_of_several_grids_are_asked_alone():
     memory, fresh = seen_twice()
     generator = torch.Generator().manual_seed(4)
-    small = lift_latents(
-        torch.randn(4, 1, 3, 5, generator=generator), geometry(torch.full((1, 3, 5), 2.0)), [9], 1
-    )
+    small = lift_latents(torch.randn(4, 1, 3, 5, generator=generator), geometry(torch.full((1, 3, 5), 2.0)), [9], 1)
     mixed = [*fresh, *small]
     assert not together(mixed) and not together([])
     assert [len(met.point) for met in meetings(memory.drawn, mixed, 0.05, 1.0)] == [
