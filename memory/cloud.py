@@ -126,22 +126,28 @@ class SpatialMemory:
     def spacing(self) -> Tensor:  # (M,) world units
         return joined(self.drawn, "spacing", torch.empty(0, device=self.device))
 
-    def stored(self, owner: Tensor, place: Tensor) -> Tensor:  # both (K,) int64
-        """Features (K, C) as they are kept, of points given by their observation among those drawn and place in it."""
+    def stored(self, owner: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:  # both (K,) int64
+        """Features as they are kept, of points given by their observation among those drawn and their place in it.
+
+        Returns:
+            rows (K + 1, C), one observation after another and a last one of zeros; and which of them is that of each
+            point (K,) int64. So whoever asks brings them into his own order, once.
+        """
         order, end = grouped(owner), 0
         counts = torch.bincount(owner, minlength=len(self.drawn)).tolist()
         place = place.index_select(0, order)
-        rows = torch.empty(len(owner), self.channels, dtype=FEATURES[self.kind], device=owner.device)
+        rows = torch.empty(len(owner) + 1, self.channels, dtype=FEATURES[self.kind], device=owner.device)
+        rows[-1] = 0
         for o, count in zip(self.drawn, counts):
             if count:
                 begin, end = end, end + count
                 torch.index_select(o.features, 0, place[begin:end], out=rows[begin:end])
-        back = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
-        return rows.index_select(0, back)
+        return rows, torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
 
     def gather(self, index: Tensor) -> Tensor:  # index: (K,) int64 into points
         """Features (K, C) float32 of some points; colours in [0, 1]."""
-        return told(self.kind, self.stored(*owners(self.drawn, index)).float())
+        rows, row = self.stored(*owners(self.drawn, index))
+        return told(self.kind, rows.index_select(0, row).float())
 
     @cached_property
     def rank(self) -> Tensor | None:  # (M,) int64, or None where the points are in this order already

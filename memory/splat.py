@@ -109,10 +109,9 @@ def _told(memory: SpatialMemory, cameras: Cameras, found: Front, chosen: Tensor)
     told_of = known.flatten().nonzero()[:, 0]  # the cells in a row that are no holes
     here = pick.index_select(0, told_of)
     owner = found.owner.index_select(0, here)
-    rows = memory.stored(owner, found.point.index_select(0, here) - memory.laid.begin.index_select(0, owner))
-    row = torch.full_like(pick, len(rows))  # of each cell; a hole has the last one, of zeros
-    row.scatter_(0, told_of, torch.arange(len(rows), device=row.device))
-    said = torch.cat([rows, rows.new_zeros(1, memory.channels)]).index_select(0, row)
+    rows, stored = memory.stored(owner, found.point.index_select(0, here) - memory.laid.begin.index_select(0, owner))
+    row = torch.full_like(pick, len(stored)).scatter_(0, told_of, stored)  # of each cell; a hole has the one of zeros
+    said = rows.index_select(0, row)
     features = torch.empty(views, memory.channels, h * w, device=chosen.device)
     features.copy_(said.view(views, h * w, -1).transpose(1, 2))
     return Readout(
