@@ -73,6 +73,11 @@ class Cameras:
         scale = self.K.new_tensor([width / self.width, height / self.height, 1.0])
         return self._knowing(Cameras(self.c2w, scale[:, None] * self.K, height, width), lambda w2c: w2c)
 
+    def each(self) -> list["Cameras"]:
+        """The views (V,) one by one, each of which knows its inverse."""
+        assert self.w2c.ndim == 3  # found here once, for all of them
+        return [self[view] for view in range(len(self))]
+
     def alone(self) -> "Cameras":
         """A single camera as a batch of one."""
         return self._knowing(Cameras(self.c2w[None], self.K[None], self.height, self.width), lambda w2c: w2c[None])

@@ -15,7 +15,6 @@ from .blocks import least
 from .camera import Cameras
 from .cloud import SpatialMemory
 from .geometry import Geometry
-from .laid import laid_out
 from .merge import held_by, touched_by
 from .observation import NEVER, by_observation
 
@@ -57,7 +56,8 @@ def carve(memory: SpatialMemory, geometry: Geometry, frames: tuple[int, ...], ch
         return memory, tally
     changed = list(memory.observations)
     spared = [held_by(memory, o) | touched_by(memory, o) for o in changed] if memory.edits else None
-    found = between(laid_out(memory.observations), cameras, torch.zeros_like(reach), reach / (1 + BEYOND) * (1 + WIDER))
+    nearest = reach / (1 + BEYOND) * (1 + WIDER)
+    found = between(memory.laid_as_stored, cameras, torch.zeros_like(reach), nearest)
     beyond = (found.z * (1 + BEYOND) < reach.flatten(1)[found.view, found.cell]).nonzero()[:, 0]
     ends = torch.bincount(found.view[beyond], minlength=len(cameras)).tolist()
     for view, point in enumerate(found.point[beyond].split(ends)):
@@ -76,4 +76,4 @@ def carve(memory: SpatialMemory, geometry: Geometry, frames: tuple[int, ...], ch
             tally["retired"] += int(again.sum())
             o = o.marked("doubted", first, chunk) if bool(first.any()) else o
             changed[number] = o.marked("retired", again, chunk) if bool(again.any()) else o
-    return replace(memory, observations=tuple(changed)), tally
+    return (replace(memory, observations=tuple(changed)) if any(tally.values()) else memory), tally

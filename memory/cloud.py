@@ -20,6 +20,7 @@ from .order import grouped
 
 KINDS = ("latent", "rgb")
 FEATURES = {"latent": torch.float16, "rgb": torch.uint8}
+DERIVED = ("living", "drawn", "laid", "rank")  # from the points and the edits alone
 FARTHEST = 1e15  # world units: what lies farther out overflows float32 on its way through a camera
 
 
@@ -82,6 +83,19 @@ class SpatialMemory:
     def laid(self) -> Laid:
         """What is drawn, ready to be looked at."""
         return laid_out(self.drawn)
+
+    @property
+    def laid_as_stored(self) -> Laid:
+        """What is stored, retired points and what edits hide included; ``laid`` itself where the two are the same."""
+        stored = [o for o in self.observations if len(o)]
+        same = len(stored) == len(self.drawn) and all(a is b for a, b in zip(stored, self.drawn))
+        return self.laid if same else laid_out(stored)
+
+    def noted(self, row: dict) -> "SpatialMemory":
+        """The same memory with one more row in its ledger; what was derived from the points goes along."""
+        made = replace(self, ledger=(*self.ledger, row))
+        made.__dict__.update({name: self.__dict__[name] for name in DERIVED if name in self.__dict__})
+        return made
 
     @property
     def device(self) -> torch.device:
@@ -168,7 +182,8 @@ class SpatialMemory:
             ValueError: an observation has another number or kind of channels, or points that are not finite.
         """
         check_places(observations)
-        return replace(self, observations=self.observations + tuple(o for o in observations if len(o)))
+        fresh = tuple(o for o in observations if len(o))
+        return replace(self, observations=self.observations + fresh) if fresh else self
 
     def select(self, predicate: Callable[[Observation], Tensor]) -> "SpatialMemory":
         """The stored points for which ``predicate(observation)`` (N,) bool is True; observations left empty go."""

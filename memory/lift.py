@@ -168,14 +168,14 @@ def lift_latents(
     sure = mean(torch.where(usable, geometry.confidence, 0.0), h, w) / mean(usable, h, w).clamp(min=1e-6)
     codes, weights = encode_normals(normals), as_bytes(sure * cosine)
     lifted = []
-    for view, frame in enumerate(frames):
+    for view, (frame, camera) in enumerate(zip(frames, cameras.each())):
         cells = keep[view].flatten().nonzero()[:, 0]
         lifted.append(
             Observation(
                 points=points[view].reshape(-1, 3)[cells],
                 features=latents[:, view].flatten(1).T[cells].half(),
                 cells=cells.int(),
-                camera=cameras[view],
+                camera=camera,
                 frame=frame,
                 chunk=chunk,
                 confidence=weights[view].flatten()[cells],
@@ -208,8 +208,7 @@ def lift_pixels(
         raise ValueError(f"voxel is {voxel}, expected a positive side in world units, or None to keep every pixel")
     keep = geometry.known & geometry.keep & (geometry.confidence >= CONFIDENT)
     lifted = []
-    for view, frame in enumerate(frames):  # one by one: a view fits in a cache
-        camera = geometry.cameras[view]
+    for view, (frame, camera) in enumerate(zip(frames, geometry.cameras.each())):  # one by one: a view fits in a cache
         cells = keep[view].flatten().nonzero()[:, 0]
         points = unproject(torch.where(keep[view], geometry.depth[view], 1.0), camera)
         cosine = normals_of(torch.where(keep[view], geometry.depth[view], 0.0)[None], camera.alone())[1][0]

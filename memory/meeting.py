@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .between import between
 from .camera import concatenate, from_middle
-from .laid import Laid, laid_out
+from .laid import Laid
 from .normals import decode_normals
 from .observation import Observation, owners, runs, spacing_of
 
@@ -57,19 +57,17 @@ class Meeting:
         return Meeting(Pairs(*map(torch.cat, both)), torch.cat([self.point, other.point + begin]))
 
 
-def meetings(
-    older: Sequence[Observation], fresh: Sequence[Observation], tolerance: float, near: float
-) -> list[Meeting]:
+def meetings(older: Laid, fresh: Sequence[Observation], tolerance: float, near: float) -> list[Meeting]:
     """For each new observation every older point within ``near`` cells of the middle of a cell, on its surface.
 
     Args:
+        older: what the points are counted in.
         tolerance: relative depth within which points lie on one surface; their normals must agree too, if known.
     """
-    laid = laid_out(older)
-    if not laid.observations:
+    if not older.observations:
         return [_nobody(o) for o in fresh]
     groups = [fresh] if together(fresh) else [[o] for o in fresh]
-    return [met for group in groups for met in _met(older, laid, group, tolerance, near)]
+    return [met for group in groups for met in _met(older, group, tolerance, near)]
 
 
 def together(fresh: Sequence[Observation]) -> bool:
@@ -84,9 +82,7 @@ def _nobody(fresh: Observation) -> Meeting:
     return Meeting(Pairs(none, none.float(), none.float(), none.byte(), none.byte()), none)
 
 
-def _met(
-    older: Sequence[Observation], laid: Laid, fresh: Sequence[Observation], tolerance: float, near: float
-) -> list[Meeting]:
+def _met(older: Laid, fresh: Sequence[Observation], tolerance: float, near: float) -> list[Meeting]:
     """``meetings`` of observations on one grid."""
     device = fresh[0].points.device
     cameras = concatenate([o.camera.alone() for o in fresh]).to(device)
@@ -100,13 +96,13 @@ def _met(
     depth = torch.cat([*(o.depth for o in fresh), nowhere])
     grid = depth[mine].view(views, cameras.height, cameras.width)
     apart = tolerance + WIDER
-    found = between(laid, cameras, torch.where(grid > 0, grid * (1 - apart), torch.inf), grid * (1 + apart))
+    found = between(older, cameras, torch.where(grid > 0, grid * (1 - apart), torch.inf), grid * (1 + apart))
     cell = mine[found.view * size + found.cell]
     on_surface = (found.z - depth[cell]).abs() <= tolerance * depth[cell]
     here = (on_surface & (from_middle(*found.image(cameras)) <= near)).nonzero()[:, 0]
     view, cell, point = found.view[here], cell[here], found.point[here]
     footprint, confidence, normals = (torch.cat([getattr(o, name) for o in fresh])[cell] for name in OWN)
-    old_footprint, old_confidence, old_normals = _told(older, point, found.place[:, here])
+    old_footprint, old_confidence, old_normals = _told(older.observations, point, found.place[:, here])
     one, other = decode_normals(normals), decode_normals(old_normals)
     unsure = (one == 0).all(1) | (other == 0).all(1)
     same = (unsure | ((one * other).sum(1) >= AGREES)).nonzero()[:, 0]

@@ -17,6 +17,7 @@ from torch import Tensor
 from .camera import flat_cells, project_planar
 from .cloud import Edit, SpatialMemory, check_places
 from .discs import SURFACE
+from .laid import laid_out
 from .meeting import Meeting, Pairs, meetings, together
 from .observation import Observation, by_observation
 from .splat import render_depth
@@ -69,7 +70,7 @@ def merge(
     near = CENTRED if memory.kind == "latent" else 1.0
     known, ahead = memory.drawn, []  # whom the new cells meet among all that was there before, asked in one pass
     if not memory.edits and together(observations):  # edits show and hide points of their own
-        ahead = meetings(known, observations, tolerance, near)
+        ahead = meetings(memory.laid, observations, tolerance, near)
     tally = dict.fromkeys(("lifted", "refused", "overlooked", "merged", "added", "replaced"), 0)
     hidden: Sequence[Tensor] = ()
     if observations and all(o.chunk >= 0 for o in observations):  # what was given does not change by what was made
@@ -81,14 +82,14 @@ def merge(
         wanted = ~(refused | overlooked)
         fresh = o if bool(wanted.all()) else o.where(wanted)
         if ahead:
-            newer = meetings(memory.drawn[len(known) :], [fresh], tolerance, near)[0]
+            newer = meetings(laid_out(memory.drawn[len(known) :]), [fresh], tolerance, near)[0]
             met = ahead[number].among(wanted).followed(newer, sum(len(k) for k in known))
         else:
-            met = meetings(memory.drawn, [fresh], tolerance, near)[0]
+            met = meetings(memory.laid, [fresh], tolerance, near)[0]
         added, old = _held_against(memory, fresh, met, policy, tolerance)
         if len(old):
             ahead = []  # what it knows is no longer all there
-        memory = retired(memory, old, o.chunk).insert([fresh.where(added)])
+        memory = retired(memory, old, o.chunk).insert([fresh.where(added)] if bool(added.any()) else [])
         tally["lifted"] += len(o)
         tally["refused"] += int(refused.sum())
         tally["overlooked"] += int(overlooked.sum())

@@ -171,7 +171,7 @@ def write(
         written, row = evict(written, writing.max_points)
         tally |= row
     tally["points"] = written.num_points
-    return replace(written, ledger=(*written.ledger, tally))
+    return written.noted(tally)
 
 
 def _view(geometry: Geometry, view: int) -> Geometry:

@@ -117,10 +117,10 @@ def met_in_a_loop(older, fresh, tolerance, near):
 def test_new_cells_meet_whom_a_loop_says_whether_asked_together_or_alone(near, monkeypatch):
     memory, fresh = seen_twice()
     assert together(fresh)
-    all_at_once = meetings(memory.drawn, fresh, 0.05, near)
+    all_at_once = meetings(memory.laid, fresh, 0.05, near)
     monkeypatch.setattr(meeting, "TOGETHER", 0)
     assert not together(fresh)
-    alone = meetings(memory.drawn, fresh, 0.05, near)
+    alone = meetings(memory.laid, fresh, 0.05, near)
     spacing = torch.cat([o.spacing for o in memory.drawn])
     for o, met, other in zip(fresh, all_at_once, alone):
         rows = sorted(zip(met.pairs.cell.tolist(), met.point.tolist()))
@@ -140,11 +140,11 @@ def test_observations_of_several_grids_are_asked_alone():
     small = lift_latents(torch.randn(4, 1, 3, 5, generator=generator), geometry(torch.full((1, 3, 5), 2.0)), [9], 1)
     mixed = [*fresh, *small]
     assert not together(mixed) and not together([])
-    assert [len(met.point) for met in meetings(memory.drawn, mixed, 0.05, 1.0)] == [
-        *(len(met.point) for met in meetings(memory.drawn, fresh, 0.05, 1.0)),
-        *(len(met.point) for met in meetings(memory.drawn, small, 0.05, 1.0)),
+    assert [len(met.point) for met in meetings(memory.laid, mixed, 0.05, 1.0)] == [
+        *(len(met.point) for met in meetings(memory.laid, fresh, 0.05, 1.0)),
+        *(len(met.point) for met in meetings(memory.laid, small, 0.05, 1.0)),
     ]
-    assert [len(met.point) for met in meetings((), mixed, 0.05, 1.0)] == [0] * 4
+    assert [len(met.point) for met in meetings(laid_out(()), mixed, 0.05, 1.0)] == [0] * 4
 
 
 @pytest.mark.parametrize("policy", ["keep_first", "keep_newest", "keep_finest"])

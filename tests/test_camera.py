@@ -97,6 +97,9 @@ def test_cameras_made_of_others_know_the_inverse_that_they_would_find():
         for made in (many[2], many[[4, 1]], many[1:3], many.resized(3, 4), many[0].alone(), many.resized(9, 2)[3]):
             assert ("w2c" in made.__dict__) == told
             assert torch.equal(made.w2c, camera.invert_rigid(made.c2w))
+    for view, made in enumerate(some((5,), seed=3).each()):
+        assert "w2c" in made.__dict__ and torch.equal(made.c2w, many.c2w[view])
+        assert torch.equal(made.w2c, camera.invert_rigid(made.c2w))
 
 
 def test_projection_equals_its_loop_twin_to_the_bit():

@@ -7,9 +7,11 @@ import torch
 from scenes import geometry, pose
 from spatial_memory.memory.camera import Cameras, intrinsics_from_fov
 from spatial_memory.memory.cloud import SpatialMemory
+from spatial_memory.memory.edits import Hide
 from spatial_memory.memory.lift import lift_latents, lift_pixels
 from spatial_memory.memory.merge import looked_through, merge
 from spatial_memory.memory.observation import Observation
+from spatial_memory.memory.regions import Everywhere, Selection
 
 EMPTY = SpatialMemory("latent", "toy", 4, 1.0, False)
 
@@ -159,3 +161,28 @@ def test_nothing_is_written_where_a_given_picture_looked_through():
     left = merge(given, ghost)[0].observations[-1]
     assert 0 < len(left) < len(ghost[0])  # only what the photograph does not overlook is written
     assert not looked_through(given, left.points).any()
+
+
+def test_a_noted_memory_is_the_same_but_for_its_ledger():
+    memory = EMPTY.insert([observation(7, 4, 0), observation(5)])  # the younger first, so that there are ranks
+    laid, rank = memory.laid, memory.rank
+    noted = memory.noted({"added": 3})
+    assert noted.ledger == ({"added": 3},) and noted.observations is memory.observations and memory.ledger == ()
+    assert noted.laid is laid and noted.rank is rank is not None and noted.drawn is memory.drawn
+    fresh = replace(memory).noted({})
+    assert "laid" not in fresh.__dict__ and torch.equal(fresh.points, memory.points)
+
+
+def test_what_is_stored_is_laid_out_once_where_all_of_it_is_drawn():
+    one, other = observation(6), observation(7, 4, 0)
+    memory = EMPTY.insert([one, other])
+    assert memory.laid_as_stored is memory.laid
+    less = replace(memory, observations=(one.marked("retired", torch.arange(6) % 2 == 0, 5), other))
+    assert sum(len(o) for o in less.laid_as_stored.observations) == 13 > len(less.points) == 10
+    hidden = replace(memory, edits=(Hide(Selection(Everywhere()), 0),))
+    assert not hidden.drawn and sum(len(o) for o in hidden.laid_as_stored.observations) == 13
+
+
+def test_nothing_new_leaves_the_very_memory():
+    memory = EMPTY.insert([observation(6)])
+    assert memory.insert([observation(0)]) is memory and memory.insert([]) is memory
