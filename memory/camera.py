@@ -75,8 +75,10 @@ class Cameras:
 
     def each(self) -> list["Cameras"]:
         """The views (V,) one by one, each of which knows its inverse."""
-        assert self.w2c.ndim == 3  # found here once, for all of them
-        return [self[view] for view in range(len(self))]
+        singles = [self[view] for view in range(len(self))]
+        for single, inverse in zip(singles, self.w2c):
+            single.__dict__["w2c"] = inverse
+        return singles
 
     def alone(self) -> "Cameras":
         """A single camera as a batch of one."""

@@ -9,6 +9,7 @@ from spatial_memory.memory import between as memory_between
 from spatial_memory.memory import meeting
 from spatial_memory.memory.between import between
 from spatial_memory.memory.camera import Cameras, flat_cells, from_middle, intrinsics_from_fov, project_planar
+from spatial_memory.memory.edits import Insert
 from spatial_memory.memory.laid import laid_out
 from spatial_memory.memory.lift import lift_latents
 from spatial_memory.memory.meeting import Pairs, meetings, together
@@ -159,6 +160,36 @@ def test_a_merge_of_many_is_the_merge_of_each_after_the_other(policy):
     for mine, theirs in zip(whole.observations, one.observations, strict=True):
         for name in ("points", "cells", "retired", "confidence"):
             assert torch.equal(getattr(mine, name), getattr(theirs, name))
+
+
+def step_by_step(memory, fresh):
+    """A merge of each after the other, and what happened in all."""
+    counted = {}
+    for o in fresh:
+        memory, row = merge(memory, [o], keep_first)
+        counted = {name: counted.get(name, 0) + count for name, count in row.items()}
+    return memory, counted
+
+
+def test_frames_meet_one_another_behind_what_an_edit_brought_in():
+    memory, fresh = seen_twice()
+    brought = replace(memory.observations[0], points=memory.observations[0].points + 40.0, frame=50)
+    edited = replace(memory, edits=(Insert(0, (brought,)),))
+    twice = [fresh[2], replace(fresh[2], frame=99)]
+    whole, tally = merge(edited, twice, keep_first)
+    one, counted = step_by_step(edited, twice)
+    assert tally == counted and tally["added"] == H * W  # the second adds nothing
+    assert whole.num_points == one.num_points == memory.num_points + H * W
+
+
+def test_of_given_pictures_each_looks_through_what_comes_after_it():
+    c2w = torch.stack([torch.eye(4), pose((0.05, 0.0, 0.0))])
+    depth = torch.stack([torch.full((H, W), 4.0), torch.full((H, W), 2.0)])  # the second stands before the first's wall
+    given = lift_latents(torch.zeros(4, 2, H, W), geometry(depth, c2w=c2w), [0, -1], -1)
+    whole, tally = merge(memory_of([]), given, keep_first)
+    one, counted = step_by_step(memory_of([]), given)
+    assert tally == counted and tally["overlooked"] > 0.9 * H * W
+    assert whole.num_points == one.num_points
 
 
 def test_what_a_merge_adds_meets_the_frames_after_it():

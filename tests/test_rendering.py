@@ -47,6 +47,25 @@ def test_nothing_is_drawn_before_it_is_asked_for_and_then_once(drawn, made):
     assert small.depth.shape == (2, 32, 48) and drawn[1:] == [(2, 32, 48)]
 
 
+def test_a_memory_is_brought_to_the_device_when_it_is_looked_at(made, monkeypatch):
+    state, images = made
+    brought, there = [], torch.device("cuda", 3)
+    monkeypatch.setattr(type(state.memory), "to", lambda memory, device: brought.append(device) or memory)
+    shown = Rendering(state.memory, state.target.cameras[:1], there)
+    small = shown.resized(32, 48)
+    assert not brought and small.device == there
+    assert shown.known.any() and brought == [there]
+    metric = replace(state, memory=replace(state.memory, metric=True))
+
+    @dataclass(frozen=True)
+    class Metres(tiny.WallGeometry):
+        def estimate(self, *args):
+            return Estimate(*super().estimate(*args)[:3], True)
+
+    chunk.chunk_geometry(Metres(), metric, images, device=there)
+    assert brought == [there]  # nobody looked: nothing was brought
+
+
 def test_a_provider_that_does_not_look_costs_only_the_grid_on_which_depth_is_compared(drawn, made, monkeypatch):
     state, images = made
     monkeypatch.setattr("spatial_memory.rollout.observe.COMPARED", 32 * 48)

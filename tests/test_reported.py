@@ -14,13 +14,13 @@ HERE = [torch.eye(4), pose((0.1, 0.0, 0.9)), ROLL, pose((0.2, 0.1, 0.0), degrees
 
 
 def slanted(c2w, height, width):
-    """Depth of the plane z + 0.3 x = 2 in each view, 60 degrees high."""
+    """Depth of the plane z + 0.3 x + 0.4 y = 2 in each view, 60 degrees high."""
     K = intrinsics_from_fov(60.0, height, width).expand(len(c2w), 3, 3)
     cameras = Cameras(torch.stack(list(c2w)), K, height, width)
     v = (torch.arange(height) + 0.5)[:, None].expand(height, width)
     u = (torch.arange(width) + 0.5).expand(height, width)
     rays = torch.stack([(u - width / 2) / K[0, 0, 0], (v - height / 2) / K[0, 1, 1], torch.ones(height, width)], -1)
-    normal = torch.tensor([0.3, 0.0, 1.0])
+    normal = torch.tensor([0.3, 0.4, 1.0])
     depth = []
     for pose_of in cameras.c2w:
         rise = (rays @ pose_of[:3, :3].T) @ normal
@@ -64,7 +64,7 @@ def test_each_record_is_that_of_the_points_themselves(scale):
         overlap, errors = expected(place, cameras[view], depth[view], keep[view])
         assert row["how"] == "metric" and (row["scale"], row["shift"]) == (1.0, 0.0)
         assert row["overlap"] == pytest.approx(overlap) and 0 < overlap <= 1
-        assert row["residual"] == pytest.approx(scale - 1, abs=0.01)  # a pixel off its centre on a slanted plane
+        assert row["residual"] == pytest.approx(scale - 1, abs=0.015)  # a pixel off its centre on a slanted plane
         assert max(errors) < abs(scale - 1) + 0.03
         assert row["inlier_share"] > 0.99 if scale < 1.05 else row["inlier_share"] < 0.01
         assert ("warning" in row) == (scale == 1.3)
