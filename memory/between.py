@@ -11,10 +11,12 @@ from torch import Tensor
 
 from .bounds import may_see
 from .camera import Cameras, bordered_cells, lenses, project_runs
-from .front import BLOCK, LANES, Scratch, bordered_size
+from .front import BLOCK, LANES, Scratch, bordered_size, unbordered
 from .laid import Laid, shown
 from .steps import at_once
 from .tiles import TILE
+
+WIDER = 1e-5  # relative, far above what float32 rounds: to ask for a little more than what is then looked at closely
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,11 +75,10 @@ def between(laid: Laid, cameras: Cameras, low: Tensor, high: Tensor) -> Between:
     where, slot, z = (torch.cat(parts) for parts in zip((none, none, planar.new_empty(0)), *found))
     once = (number.index_select(0, slot) >= 0).nonzero()[:, 0]  # a tile that is not full repeats a point
     where, slot, z = (t.index_select(0, once) for t in (where, slot, z))
-    view = where // size
-    bordered = where - view * size
+    view, cell = unbordered(where, size, w)
     return Between(
         view,
-        bordered - 2 * (bordered // (w + 2)) - (w + 1),
+        cell,
         number.index_select(0, slot).long(),
         z,
         torch.stack([along.index_select(0, slot) for along in planar.view(3, -1)]),

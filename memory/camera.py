@@ -251,11 +251,10 @@ def project_runs(planar: Tensor, counts: Sequence[int], cameras: Cameras) -> tup
         u, v, each (N,).
     """
     image = planar.new_empty(2, planar.shape[1])
-    runs = zip(planar.split(list(counts), 1), image.split(list(counts), 1), lenses(cameras).table.tolist())
-    for (x, y, z), (u, v), m in runs:
-        right, down, ahead = (x * m[i] + y * m[i + 1] + z * m[i + 2] + m[i + 3] for i in (0, 4, 8))
-        torch.add(right.div_(ahead).mul_(m[12]), m[14], out=u)
-        torch.add(down.div_(ahead).mul_(m[16]), m[17], out=v)
+    numbers = lenses(cameras).table.tolist()
+    for run, there, m in zip(planar.split(list(counts), 1), image.split(list(counts), 1), numbers):
+        for row, found in zip(there, _imaged(run, m)):
+            row.copy_(found)
     return image[0], image[1]
 
 
@@ -271,8 +270,8 @@ def project_rows(planar: Tensor, cameras: Cameras) -> tuple[Tensor, Tensor]:
     return _imaged(planar, lenses(cameras).columns(*range(18)))
 
 
-def _imaged(planar: Tensor, m: Tensor) -> tuple[Tensor, Tensor]:
-    """u, v of points (3, ...) whose cameras' numbers are ``m`` (18, ...), in the order of ``Lenses.table``."""
+def _imaged(planar: Tensor, m: Tensor | Sequence[float]) -> tuple[Tensor, Tensor]:
+    """u, v of points (3, ...) whose cameras' numbers are ``m`` (18, ...), or 18 of one, as in ``Lenses.table``."""
     x, y, z = planar
     right, down, ahead = (x * m[i] + y * m[i + 1] + z * m[i + 2] + m[i + 3] for i in (0, 4, 8))
     return right / ahead * m[12] + m[14], down / ahead * m[16] + m[17]

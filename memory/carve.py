@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import max_pool2d, pad
 
-from .between import between
+from .between import WIDER, between
 from .blocks import least
 from .camera import Cameras
 from .cloud import SpatialMemory
@@ -20,7 +20,6 @@ from .observation import NEVER, by_observation
 
 BEYOND = 0.1  # relative: what a view sees this much farther away is clearly behind the point
 SURE_ENOUGH = 0.5  # confidence of depth that may contradict
-WIDER = 1e-5  # relative: what is looked at closely lies this far beyond what is asked for
 COARSE = 8  # pixels a side of the cells that are looked at; all of a cell and of its eight neighbours must agree
 
 

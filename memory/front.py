@@ -86,13 +86,11 @@ def front(laid: Laid, cameras: Cameras, tolerance: float = 0.0) -> Front:
     limit = nearest.index_select(0, where) * (1 + tolerance)
     kept = ((z <= limit) & (z < torch.inf) & (number.index_select(0, slot) >= 0)).nonzero()[:, 0]
     where, slot, z = (t.index_select(0, kept) for t in (where, slot, z))
-    view = where // size
-    bordered = where - view * size
-    row = bordered // (w + 2)
+    view, cell = unbordered(where, size, w)
     return Front(
         torch.where(inner < torch.inf, inner, 0.0),
         view,
-        bordered - 2 * row - (w + 1),
+        cell,
         number.index_select(0, slot).long(),
         owner.index_select(0, slot >> LANES),
         z,
@@ -112,6 +110,13 @@ def bordered_size(views: int, h: int, w: int) -> int:
     if views * size > torch.iinfo(torch.int32).max:
         raise ValueError(f"{views} views of {h} x {w} are asked for at once, expected at most 2^31 cells; read fewer")
     return size
+
+
+def unbordered(where: Tensor, size: int, w: int) -> tuple[Tensor, Tensor]:
+    """The view and the flat cell without border of cells (N,) of all views' bordered grids in a row; none is border."""
+    view = where // size
+    bordered = where - view * size
+    return view, bordered - 2 * (bordered // (w + 2)) - (w + 1)
 
 
 def _near_to_far(left: Pairs, best: Tensor, tolerance: float) -> Iterator[Tensor]:
@@ -142,23 +147,13 @@ def visible(laid: Laid, cameras: Cameras, margin: float = 0.0) -> Iterator[tuple
     Args:
         margin: pixels around the image that count as seen.
     """
-    for planar, number in in_tiles(laid, cameras, margin):
-        order = torch.argsort(number)[int((number < 0).sum()) :]
-        yield planar[:, order], number[order]
-
-
-def in_tiles(laid: Laid, cameras: Cameras, margin: float = 0.0) -> Iterator[tuple[Tensor, Tensor]]:
-    """The same points in the order of the tiles: (3, n), and their index (n,), -1 for those that a short tile repeats.
-
-    Args:
-        margin: pixels around the image that count as seen.
-    """
     cameras = cameras.to(laid.begin.device)
     scene = shown(laid, cameras, margin)
     for view in range(len(cameras)):
         tiles = may_see(scene.hulls, cameras[view : view + 1], margin)[0].nonzero()[:, 0]
         planar, number = scene.points(tiles)
-        yield planar.view(3, -1), number.long()
+        order = torch.argsort(number)[int((number < 0).sum()) :]  # a tile that is not full repeats a point as -1
+        yield planar.view(3, -1)[:, order], number[order].long()
 
 
 class Scratch:

@@ -10,14 +10,13 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from .between import between
+from .between import WIDER, between
 from .camera import concatenate, from_middle
 from .laid import Laid
 from .normals import decode_normals
 from .observation import Observation, owners, runs, spacing_of
 
 AGREES = 0.5  # cosine between the normals of one surface, at least
-WIDER = 1e-5  # relative: what is looked at closely lies this far outside of what is asked for
 TOGETHER = 1 << 18  # cells of the views that are asked at once
 
 

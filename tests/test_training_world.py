@@ -82,8 +82,11 @@ def written(folder, height, width):
 
 @torch.no_grad()
 def loss_on_what_it_saw(weights):
-    """The mean loss over some windows of the clips of a short run, of weights or (None) of those it began with."""
-    clips, network = [encoded(4, 6, number) for number in range(3)], world.new_network(weights, 0)
+    """The mean loss over some windows of the clips of a short run, of weights or (None) of those it began with.
+
+    Both rounded to float16, as they are written: weights that did not move have the same loss.
+    """
+    clips, network = [encoded(4, 6, number) for number in range(3)], world.new_network(weights, 0).half().float()
     draws = [torch.Generator().manual_seed(seed) for seed in range(12)]
     return torch.stack([flow.batch_loss(network, draw_batch(clips, 300, draw), draw) for draw in draws]).mean().item()
 
