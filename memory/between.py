@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .bounds import may_see
-from .camera import Cameras, bordered_cells, lenses, project_runs
+from .camera import Cameras, bordered_cells, lenses
 from .front import BLOCK, LANES, Scratch, bordered_size, unbordered
 from .laid import Laid, shown
 from .steps import at_once
@@ -26,12 +26,12 @@ class Between:
     view: Tensor  # (H,) int64
     cell: Tensor  # (H,) int64 flat, of the view's grid
     point: Tensor  # (H,) int64 among all points
-    z: Tensor  # (H,) z-depth in the view
+    image: tuple[Tensor, Tensor, Tensor]  # u, v, z of each (H,), as ``project_planar`` gives them
     place: Tensor  # (3, H) world
 
-    def image(self, cameras: Cameras) -> tuple[Tensor, Tensor]:
-        """Where each lies in its view: u, v (H,)."""
-        return project_runs(self.place, torch.bincount(self.view, minlength=len(cameras)).tolist(), cameras)
+    @property
+    def z(self) -> Tensor:  # (H,)
+        return self.image[2]
 
 
 def between(laid: Laid, cameras: Cameras, low: Tensor, high: Tensor) -> Between:
@@ -62,24 +62,25 @@ def between(laid: Laid, cameras: Cameras, low: Tensor, high: Tensor) -> Between:
     every, held, found = lenses(cameras), Scratch(device), []
     step = at_once(device, BLOCK * TILE) // TILE
     for view, tile in zip(view_of.split(step), tile_of.split(step)):
-        work, cells, hit = held.sized(len(view), TILE)
-        z = bordered_cells(planar.index_select(1, tile), every[view], work, cells)
-        cells.add_((view * size).int()[:, None])
-        flat = cells.view(-1)
-        torch.le(z, most.index_select(0, flat).view_as(z), out=hit)
-        hit.logical_and_(z >= least.index_select(0, flat).view_as(z))
-        at = hit.view(-1).nonzero()[:, 0]
+        room = held.sized(len(view))
+        points = torch.index_select(planar, 1, tile, out=room.points)
+        image = bordered_cells(points, every[view], room.work, room.cells)
+        room.cells.add_((view * size).int()[:, None])
+        cells, z = room.cells.view(-1), image[2].view(-1)
+        torch.le(z, torch.index_select(most, 0, cells, out=room.limit), out=room.hit)
+        room.hit.logical_and_(z >= torch.index_select(least, 0, cells, out=room.limit))
+        at = room.hit.nonzero()[:, 0]
         slot = (tile.index_select(0, at >> LANES) << LANES) | (at & (TILE - 1))
-        found.append((flat.index_select(0, at).long(), slot, z.reshape(-1).index_select(0, at)))
-    none = torch.empty(0, dtype=torch.int64, device=device)
-    where, slot, z = (torch.cat(parts) for parts in zip((none, none, planar.new_empty(0)), *found))
+        found.append((cells.index_select(0, at).long(), slot, *(row.view(-1).index_select(0, at) for row in image)))
+    none, nothing = torch.empty(0, dtype=torch.int64, device=device), planar.new_empty(0)
+    where, slot, *image = (torch.cat(parts) for parts in zip((none, none, nothing, nothing, nothing), *found))
     once = (number.index_select(0, slot) >= 0).nonzero()[:, 0]  # a tile that is not full repeats a point
-    where, slot, z = (t.index_select(0, once) for t in (where, slot, z))
+    where, slot, u, v, z = (t.index_select(0, once) for t in (where, slot, *image))
     view, cell = unbordered(where, size, w)
     return Between(
         view,
         cell,
         number.index_select(0, slot).long(),
-        z,
+        (u, v, z),
         torch.stack([along.index_select(0, slot) for along in planar.view(3, -1)]),
     )

@@ -15,7 +15,6 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from .order import grouped
 from .shapes import sizes
 
 
@@ -224,59 +223,6 @@ def depth_planar(planar: Tensor, camera: Cameras) -> Tensor:
     return x * a + y * b + z * c + d
 
 
-def project_seen(planar: Tensor, view: Tensor, cameras: Cameras) -> tuple[Tensor, Tensor]:
-    """``project_planar`` of points that were each seen by a camera of their own: the same products, the same bits.
-
-    Args:
-        planar: (3, N) world.
-        view: (N,) int64 which of the cameras (V,) sees each.
-
-    Returns:
-        u, v, each (N,).
-    """
-    order, counts = grouped(view), torch.bincount(view, minlength=len(cameras)).tolist()
-    rows = torch.stack([along.index_select(0, order) for along in planar])
-    u, v = (torch.empty_like(row).index_copy_(0, order, row) for row in project_runs(rows, counts, cameras))
-    return u, v
-
-
-def project_runs(planar: Tensor, counts: Sequence[int], cameras: Cameras) -> tuple[Tensor, Tensor]:
-    """``project_planar`` of points that lie camera by camera: so many are seen by the first, then by the second ...
-
-    Args:
-        planar: (3, N) world.
-        counts: V numbers whose sum is N.
-
-    Returns:
-        u, v, each (N,).
-    """
-    image = planar.new_empty(2, planar.shape[1])
-    numbers = lenses(cameras).table.tolist()
-    for run, there, m in zip(planar.split(list(counts), 1), image.split(list(counts), 1), numbers):
-        for row, found in zip(there, _imaged(run, m)):
-            row.copy_(found)
-    return image[0], image[1]
-
-
-def project_rows(planar: Tensor, cameras: Cameras) -> tuple[Tensor, Tensor]:
-    """``project_planar`` of points that each camera sees, a row a camera: the same products, the same bits.
-
-    Args:
-        planar: (3, V, N) world.
-
-    Returns:
-        u, v, each (V, N).
-    """
-    return _imaged(planar, lenses(cameras).columns(*range(18)))
-
-
-def _imaged(planar: Tensor, m: Tensor | Sequence[float]) -> tuple[Tensor, Tensor]:
-    """u, v of points (3, ...) whose cameras' numbers are ``m`` (18, ...), or 18 of one, as in ``Lenses.table``."""
-    x, y, z = planar
-    right, down, ahead = (x * m[i] + y * m[i + 1] + z * m[i + 2] + m[i + 3] for i in (0, 4, 8))
-    return right / ahead * m[12] + m[14], down / ahead * m[16] + m[17]
-
-
 @dataclass(frozen=True)
 class Lenses:
     """What V views multiply by and add, a row a view: w2c line by line, then fx, _, cx, _, fy, cy."""
@@ -306,27 +252,27 @@ def bordered_cells(planar: Tensor, views: Lenses, work: Tensor, cells: Tensor) -
 
     The same products in the same order as ``project_planar``, so the same bits, written into ``work``: a pass over
     many points should touch no new memory. What falls beside the image lies in the border; what lies behind the camera
-    has z = inf, whatever its cell.
+    has z = inf, whatever its u, v and cell.
 
     Args:
-        planar: (3, N) world, finite.
+        planar: (3, N) or (3, V, N) world, finite.
         work: (6, V, N) float32, overwritten.
         cells: (V, N) int32, overwritten: (floor(v) + 1) * (width + 2) + floor(u) + 1, within the bordered grid.
 
     Returns:
-        z (V, N), a part of ``work``.
+        u, v, z (3, V, N), a part of ``work``.
     """
-    turned, term = work[:3], work[3:]
-    torch.mul(planar[0], views.columns(0, 4, 8), out=turned)
+    image, term = work[:3], work[3:]
+    torch.mul(planar[0], views.columns(0, 4, 8), out=image)
     for axis in (1, 2):
-        turned.add_(torch.mul(planar[axis], views.columns(axis, axis + 4, axis + 8), out=term))
-    turned.add_(views.columns(3, 7, 11))
-    u, v, z = turned
-    torch.threshold_(z, 0.0, torch.inf)
-    turned[:2].div_(z).mul_(views.columns(12, 16)).add_(views.columns(14, 17)).floor_()
-    v.clamp_(-1, views.height)
-    cells.copy_(u.clamp_(-1, views.width).add_(v, alpha=views.width + 2).add_(views.width + 3))
-    return z
+        image.add_(torch.mul(planar[axis], views.columns(axis, axis + 4, axis + 8), out=term))
+    image.add_(views.columns(3, 7, 11))
+    torch.threshold_(image[2], 0.0, torch.inf)
+    image[:2].div_(image[2]).mul_(views.columns(12, 16)).add_(views.columns(14, 17))
+    column, row = torch.floor(image[:2], out=term[:2])
+    row.clamp_(-1, views.height)
+    cells.copy_(column.clamp_(-1, views.width).add_(row, alpha=views.width + 2).add_(views.width + 3))
+    return image
 
 
 def from_middle(u: Tensor, v: Tensor) -> Tensor:

@@ -8,6 +8,8 @@ order, so the same points give the same bits in any order and on any number of t
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,6 +26,7 @@ FIRST = (1 << 13) // TILE  # pairs of the first step, before which there is no f
 CLOSED = 10  # points a cell that must have been looked at until it is worth asking what the front hides
 MOST_CELLS = 1 << 24  # up to here float32 counts cells exactly
 LANES = TILE.bit_length() - 1  # bits of a place within a tile
+NOWHERE = 1e30  # the depth of a cell without points: farther than any (``cloud.FARTHEST``), nearer than infinity
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,12 +34,20 @@ class Front:
     """The frontmost points of V views, and how far away they are."""
 
     depth: Tensor  # (V, h, w) z of the nearest point in each cell, 0 at holes
-    view: Tensor  # (H,) int64 of each point at the front ...
-    cell: Tensor  # (H,) int64 the flat cell that it falls into
+    where: Tensor  # (H,) int64 the bordered cell of each point at the front, of all views' grids in a row
     point: Tensor  # (H,) int64 its index among the points of all observations
     owner: Tensor  # (H,) int64 which observation it is of
-    z: Tensor  # (H,) its z-depth there
-    place: Tensor  # (3, H) where it lies, world
+    image: tuple[Tensor, Tensor, Tensor]  # u, v, z of each (H,), as ``project_planar`` gives them
+
+    @property
+    def z(self) -> Tensor:  # (H,)
+        return self.image[2]
+
+    @cached_property
+    def seen(self) -> tuple[Tensor, Tensor]:
+        """The view of each point and the flat cell that it falls into, both (H,) int64."""
+        views, h, w = self.depth.shape
+        return unbordered(self.where, bordered_size(views, h, w), w)
 
 
 def front(laid: Laid, cameras: Cameras, tolerance: float = 0.0) -> Front:
@@ -55,46 +66,48 @@ def front(laid: Laid, cameras: Cameras, tolerance: float = 0.0) -> Front:
     every, held = lenses(cameras), Scratch(device)
     scene = shown(laid, cameras)
     best = torch.full((views, h + 2, w + 2), -torch.inf, device=device)  # nothing comes nearer than the border
-    inner = best[:, 1:-1, 1:-1].fill_(torch.inf)
+    inner = best[:, 1:-1, 1:-1].fill_(NOWHERE)
     nearest = best.view(-1)
-    left, found = pairs(scene.hulls, cameras), []  # of cell of all views in a row, place among the points laid out, z
+    left = pairs(scene.hulls, cameras)
     wanted = torch.zeros(len(scene.owner), dtype=torch.bool, device=device).index_fill_(0, left.block, True)
     tiles = wanted.nonzero()[:, 0]
     planar, number = scene.points(tiles)
-    owner = scene.number.index_select(0, scene.owner.index_select(0, tiles))
     left = replace(left, block=(wanted.cumsum(0) - 1).index_select(0, left.block))
-    step = FIRST
+    step, begun, touched, found = FIRST, 0, [], []
     for some in _near_to_far(left, inner, tolerance):
         end = 0
         while end < some.shape[1]:
             begin, end, step = end, end + step, min(2 * step, most)
             view, tile = some[:, begin:end]
-            points = planar.index_select(1, tile)  # (3, P, TILE)
-            work, cells, hit = held.sized(len(view), TILE)
-            z = bordered_cells(points, every[view], work, cells)
-            cells.add_((view * size).int()[:, None])
-            limit = nearest.index_select(0, cells.view(-1)).view(-1, TILE)
+            room = held.sized(len(view))
+            points = torch.index_select(planar, 1, tile, out=room.points)
+            image = bordered_cells(points, every[view], room.work, room.cells)
+            room.cells.add_((view * size).int()[:, None])
+            cells, z = room.cells.view(-1), image[2].view(-1)
+            limit = torch.index_select(nearest, 0, cells, out=room.limit)
             if tolerance:
                 limit.mul_(1 + tolerance)
-            at = reaching(z, limit, hit)
-            cell, depth = cells.view(-1).index_select(0, at).long(), z.reshape(-1).index_select(0, at)
-            nearest.scatter_reduce_(0, cell, depth, "amin")
-            first = tile.index_select(0, at >> LANES) << LANES
-            found.append((cell, first | (at & (TILE - 1)), depth))
-    none = torch.empty(0, dtype=torch.int64, device=device)
-    where, slot, z = (torch.cat(parts) for parts in zip((none, none, best.new_empty(0)), *found))
-    limit = nearest.index_select(0, where) * (1 + tolerance)
-    kept = ((z <= limit) & (z < torch.inf) & (number.index_select(0, slot) >= 0)).nonzero()[:, 0]
-    where, slot, z = (t.index_select(0, kept) for t in (where, slot, z))
-    view, cell = unbordered(where, size, w)
+            at = reaching(z, limit, room.hit)
+            cell = cells.index_select(0, at).long()
+            u, v, z = (row.view(-1).index_select(0, at) for row in image)
+            nearest.scatter_reduce_(0, cell, z, "amin")
+            found.append((cell, at + begun, u, v, z))
+            touched.append(tile)
+            begun += len(tile) << LANES
+    none, nothing = torch.empty(0, dtype=torch.int64, device=device), best.new_empty(0)
+    where, slot, u, v, z = (torch.cat(p) for p in zip((none, none, nothing, nothing, nothing), *found))
+    here = (z <= nearest.index_select(0, where) * (1 + tolerance)).nonzero()[:, 0]
+    slot = slot.index_select(0, here)
+    slot = torch.cat([none, *touched]).index_select(0, slot >> LANES) << LANES | (slot & (TILE - 1))
+    point = number.index_select(0, slot)
+    once = (point >= 0).nonzero()[:, 0]  # a tile that is not full repeats a point
+    here, tile = here.index_select(0, once), slot.index_select(0, once) >> LANES
     return Front(
-        torch.where(inner < torch.inf, inner, 0.0),
-        view,
-        cell,
-        number.index_select(0, slot).long(),
-        owner.index_select(0, slot >> LANES),
-        z,
-        torch.stack([along.index_select(0, slot) for along in planar.view(3, -1)]),
+        torch.where(inner < NOWHERE, inner, 0.0),
+        where.index_select(0, here),
+        point.index_select(0, once).long(),
+        scene.number.index_select(0, scene.owner.index_select(0, tiles.index_select(0, tile))),
+        (u.index_select(0, here), v.index_select(0, here), z.index_select(0, here)),
     )
 
 
@@ -156,30 +169,43 @@ def visible(laid: Laid, cameras: Cameras, margin: float = 0.0) -> Iterator[tuple
         yield planar.view(3, -1)[:, order], number[order].long()
 
 
+class Room(NamedTuple):
+    """What a pass over P tiles writes into."""
+
+    points: Tensor  # (3, P, TILE) float32
+    work: Tensor  # (6, P, TILE) float32
+    cells: Tensor  # (P, TILE) int32
+    limit: Tensor  # (P TILE,) float32
+    hit: Tensor  # (P TILE,) bool
+
+
 class Scratch:
     """Tensors that are written over again and again, so that no pass waits for new memory."""
 
     def __init__(self, device: torch.device) -> None:
         self.device, self.size = device, -1
 
-    def sized(self, views: int, n: int) -> tuple[Tensor, Tensor, Tensor]:
-        """work (6, V, N) float32, cells (V, N) int32, hit (V, N) bool; what they held is lost."""
-        count = views * n
+    def sized(self, tiles: int) -> Room:
+        """Room for some tiles; what it held is lost."""
+        count = tiles * TILE
         if count > self.size:
             self.size = count
-            self.work = torch.empty(6 * count, device=self.device)
+            self.floats = torch.empty(10 * count, device=self.device)
             self.cells = torch.empty(count, dtype=torch.int32, device=self.device)
             self.hit = torch.empty(count, dtype=torch.bool, device=self.device)
-        return (
-            self.work[: 6 * count].view(6, views, n),
-            self.cells[:count].view(views, n),
-            self.hit[:count].view(views, n),
+        points, work, limit = self.floats[: 10 * count].split([3 * count, 6 * count, count])
+        return Room(
+            points.view(3, tiles, TILE),
+            work.view(6, tiles, TILE),
+            self.cells[:count].view(tiles, TILE),
+            limit,
+            self.hit[:count],
         )
 
 
 def reaching(z: Tensor, limit: Tensor, hit: Tensor) -> Tensor:
-    """Where z is no more than its limit: (H,) int64 flat, ascending. All three (V, N) contiguous; ``hit`` is lost."""
+    """Where z is no more than its limit: (H,) int64, ascending. All three (N,) contiguous; ``hit`` is lost."""
     if z.device.type != "cpu":
-        return torch.le(z, limit, out=hit).view(-1).nonzero()[:, 0]
+        return torch.le(z, limit, out=hit).nonzero()[:, 0]
     np.less_equal(z.numpy(), limit.numpy(), out=hit.numpy())  # a fifth of the time that torch takes
     return torch.from_numpy(np.flatnonzero(hit.numpy()))

@@ -98,7 +98,7 @@ def _met(older: Laid, fresh: Sequence[Observation], tolerance: float, near: floa
     found = between(older, cameras, torch.where(grid > 0, grid * (1 - apart), torch.inf), grid * (1 + apart))
     cell = mine[found.view * size + found.cell]
     on_surface = (found.z - depth[cell]).abs() <= tolerance * depth[cell]
-    here = (on_surface & (from_middle(*found.image(cameras)) <= near)).nonzero()[:, 0]
+    here = (on_surface & (from_middle(*found.image[:2]) <= near)).nonzero()[:, 0]
     view, cell, point = found.view[here], cell[here], found.point[here]
     footprint, confidence, normals = (torch.cat([getattr(o, name) for o in fresh])[cell] for name in OWN)
     old_footprint, old_confidence, old_normals = _told(older.observations, point, found.place[:, here])

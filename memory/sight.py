@@ -24,6 +24,7 @@ from .cloud import SpatialMemory
 from .front import front
 from .laid import laid_out
 from .observation import Observation, owners, spacing_of
+from .order import grouped
 from .voxels import voxel_keys
 
 BEHIND = 0.1  # relative: a point this much farther than the surface in its cell is hidden
@@ -100,9 +101,10 @@ def look(outline: Outline, cameras: Cameras, before: Sequence[Sight | None]) -> 
         mine = [view for view, s in enumerate(sights) if s.parts == told]
         found = front(laid_out(outline.parts[told:]), cameras[mine], BEHIND)
         depth = torch.where(found.depth > 0, found.depth, torch.inf).flatten(1)
-        order = torch.argsort(found.view, stable=True)
-        counts = torch.bincount(found.view, minlength=len(mine)).tolist()
-        new = [t[order].split(counts) for t in (found.cell.int(), found.z, (found.point + begin[told]).int())]
+        view_of, cell = found.seen
+        order = grouped(view_of)
+        counts = torch.bincount(view_of, minlength=len(mine)).tolist()
+        new = [t[order].split(counts) for t in (cell.int(), found.z, (found.point + begin[told]).int())]
         for row, view in enumerate(mine):
             old = sights[view]
             nearest = torch.minimum(old.depth, depth[row])

@@ -16,10 +16,10 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from .camera import Cameras, from_middle, project_rows, project_seen
+from .camera import Cameras, from_middle
 from .cloud import SpatialMemory, told
 from .discs import EMPTY, SURFACE, Radius, discs_of, nearest_discs, representatives, surface_depth
-from .front import Front, front, visible
+from .front import Front, bordered_size, front, visible
 
 NEAREST = 5  # discs a pixel composites
 STEPS = 10  # a cell: points that lie off its middle by the same step are told apart by age alone
@@ -61,9 +61,8 @@ def fixed(radius: float = 3.52, short_side: int = 704) -> Radius:
 
 def splat_nearest(memory: SpatialMemory, cameras: Cameras) -> Readout:
     """One point, one cell (floor(u), floor(v)), nearest wins. ``cameras``: (V,) on the grid to read."""
-    cameras = cameras.to(memory.device)
     found = front(memory.laid, cameras)
-    return _told(memory, cameras, found, _first(found, cameras, _rank(memory, found.point)))
+    return _told(memory, found, _first(found, _rank(memory, found.point)))
 
 
 def splat_centred(memory: SpatialMemory, cameras: Cameras, tolerance: float = SURFACE) -> Readout:
@@ -73,11 +72,10 @@ def splat_centred(memory: SpatialMemory, cameras: Cameras, tolerance: float = SU
     written. Of the points on the frontmost surface the one nearest to the cell's middle is taken, in steps of a tenth
     of a cell; within a step the oldest. So a camera that returns reads what it wrote. ``cameras``: (V,).
     """
-    cameras = cameras.to(memory.device)
     found = front(memory.laid, cameras, tolerance)
-    u, v = project_seen(found.place, found.view, cameras)
+    u, v, _ = found.image
     key = ((from_middle(u, v) * STEPS).long() << 32) | _rank(memory, found.point)
-    return _told(memory, cameras, found, _first(found, cameras, key))
+    return _told(memory, found, _first(found, key))
 
 
 def _rank(memory: SpatialMemory, point: Tensor) -> Tensor:
@@ -85,24 +83,23 @@ def _rank(memory: SpatialMemory, point: Tensor) -> Tensor:
     return point if memory.rank is None else memory.rank[point]
 
 
-def _first(found: Front, cameras: Cameras, key: Tensor) -> Tensor:
+def _first(found: Front, key: Tensor) -> Tensor:
     """In each cell that of the points found whose key is least: (V, h, w) indices into ``found``, -1 at holes."""
-    size = cameras.height * cameras.width
-    place = found.view * size + found.cell
-    least = torch.full((len(cameras) * size,), EMPTY, device=key.device).scatter_reduce_(0, place, key, "amin")
-    wins = (key == least.index_select(0, place)).nonzero()[:, 0]  # one a cell: keys differ
-    chosen = torch.full_like(least, -1).scatter_(0, place.index_select(0, wins), wins)
-    return chosen.view(-1, cameras.height, cameras.width)
+    views, h, w = found.depth.shape
+    grid = torch.full((views * bordered_size(views, h, w),), EMPTY, device=key.device)
+    least = grid.scatter_reduce_(0, found.where, key, "amin")
+    wins = (key == least.index_select(0, found.where)).nonzero()[:, 0]  # one a cell: keys differ
+    chosen = least.fill_(-1).scatter_(0, found.where.index_select(0, wins), wins)
+    return chosen.view(views, h + 2, w + 2)[:, 1:-1, 1:-1]
 
 
-def _told(memory: SpatialMemory, cameras: Cameras, found: Front, chosen: Tensor) -> Readout:
+def _told(memory: SpatialMemory, found: Front, chosen: Tensor) -> Readout:
     """What the chosen of the points found (V, h, w), -1 at holes, say, and where in their cells they lie."""
     views, h, w = chosen.shape
     if not len(found.point):
         return _nothing(memory, views, h, w)
     known, pick = chosen >= 0, chosen.clamp(min=0).flatten()
-    point, z = (t.index_select(0, pick).view_as(chosen) for t in (found.point, found.z))
-    u, v = project_rows(torch.stack([t.index_select(0, pick).view(views, h * w) for t in found.place]), cameras)
+    point, u, v, z = (t.index_select(0, pick).view(views, h * w) for t in (found.point, *found.image))
     cell = torch.arange(h * w, device=chosen.device)
     line = cell // w
     offset = torch.stack([u - (cell - line * w + 0.5), v - (line + 0.5)], 1).view(views, 2, h, w)
@@ -116,9 +113,9 @@ def _told(memory: SpatialMemory, cameras: Cameras, found: Front, chosen: Tensor)
     features.copy_(said.view(views, h * w, -1).transpose(1, 2))
     return Readout(
         told(memory.kind, features).view(views, -1, h, w),
-        torch.where(known, z, 0.0),
+        torch.where(known, z.view_as(chosen), 0.0),
         known.float(),
-        torch.where(known, point, -1),
+        torch.where(known, point.view_as(chosen), -1),
         torch.where(known[:, None], offset, 0.0),
     )
 

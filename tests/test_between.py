@@ -69,11 +69,10 @@ def test_what_lies_between_is_what_a_loop_finds_view_by_view(monkeypatch, block)
     assert found.view.tolist() == sorted(found.view.tolist())
     every = torch.cat([o.points for o in observations])
     assert torch.equal(found.place.T, every[found.point])
-    u, v = found.image(VIEWS)
     for view in range(4):
         mine = found.view == view
         exact = project_planar(found.place[:, mine], VIEWS[view])
-        assert torch.equal(u[mine], exact[0]) and torch.equal(v[mine], exact[1])
+        assert torch.equal(torch.stack(found.image)[:, mine], torch.stack(exact))
 
 
 def test_ends_belong_to_it_and_nothing_is_between_nothing():

@@ -84,7 +84,8 @@ def read_there(somewhere, readout, memory, cameras):
 def sure(memory, cameras):
     """Cells (V, h, w) that no point within ``BORDER`` of their border and no tie decides."""
     found, size = front(memory.laid, cameras, BORDER), cameras.height * cameras.width
-    crowd = torch.bincount(found.view * size + found.cell, minlength=len(cameras) * size)
+    view, cell = found.seen
+    crowd = torch.bincount(view * size + cell, minlength=len(cameras) * size)
     certain = (crowd < 2).view(-1, cameras.height, cameras.width)
     here = splat_nearest(memory, cameras).winner
     for right, down in ((1, 1), (1, -1), (-1, 1), (-1, -1)):

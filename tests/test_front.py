@@ -17,7 +17,6 @@ from spatial_memory.memory.camera import (
     intrinsics_from_fov,
     lenses,
     project_planar,
-    project_seen,
     unproject,
 )
 from spatial_memory.memory.front import front, reaching, visible
@@ -107,12 +106,13 @@ def test_bordered_cells_are_those_of_project_planar_to_the_bit(size, count):
     cameras = random_cameras(generator, 5, height, width)
     planar = around(generator, count).T.contiguous()
     work, cells = torch.empty(6, 5, count), torch.empty(5, count, dtype=torch.int32)
-    z = bordered_cells(planar, lenses(cameras), work, cells)
+    image = bordered_cells(planar, lenses(cameras), work, cells)
     beside = 0
     for view in range(5):
         u, v, exact = project_planar(planar, cameras[view])
         ahead = exact > 0
-        assert torch.equal(z[view, ahead], exact[ahead]) and (z[view, ~ahead] == torch.inf).all()
+        assert torch.equal(image[:, view, ahead], torch.stack([u, v, exact])[:, ahead])
+        assert (image[2, view, ~ahead] == torch.inf).all() and image[:2].isfinite().all()
         column, row = u.floor().clamp(-1, width).long() + 1, v.floor().clamp(-1, height).long() + 1
         assert torch.equal(cells[view, ahead], (row * (width + 2) + column)[ahead])
         inside = flat_cells(u, v, exact, height, width) < height * width
@@ -123,28 +123,22 @@ def test_bordered_cells_are_those_of_project_planar_to_the_bit(size, count):
     assert beside > 0 or count == 1  # there was something to tell apart
 
 
-def test_points_seen_by_cameras_of_their_own_land_where_project_planar_puts_them():
-    generator = torch.Generator().manual_seed(1)
-    cameras, planar = random_cameras(generator, 5, 9, 13), around(generator, 800).T.contiguous()
-    view = torch.randint(5, (800,), generator=generator)
-    u, v = project_seen(planar, view, cameras)
-    for index in range(5):
-        here = view == index
-        exact = project_planar(planar[:, here], cameras[index])
-        assert torch.equal(u[here], exact[0]) and torch.equal(v[here], exact[1])
-
-
 @pytest.mark.parametrize("block", [1 << 11, 16])  # tiles at a time
 @pytest.mark.parametrize("tolerance", [0.0, 0.1])
 def test_the_front_equals_a_loop_over_all_points(monkeypatch, tolerance, block):
     monkeypatch.setattr(memory_front, "BLOCK", block)
     observations, cameras = cloud(), views()
     found = front(laid_out(observations), cameras, tolerance)
+    points = torch.cat([o.points for o in observations]).T.contiguous()
+    owner = torch.cat([torch.full((len(o),), i) for i, o in enumerate(o for o in observations if len(o))])
     crowded = 0
     for view in range(len(cameras)):
         depth, hits = front_twin(observations, cameras[view], tolerance)
-        here = found.view == view
-        mine = sorted(zip(found.cell[here].tolist(), found.point[here].tolist(), found.z[here].tolist()))
+        here = found.seen[0] == view
+        mine = sorted(zip(found.seen[1][here].tolist(), found.point[here].tolist(), found.z[here].tolist()))
+        exact = project_planar(points[:, found.point[here]], cameras[view])
+        assert torch.equal(torch.stack(found.image)[:, here], torch.stack(exact))
+        assert torch.equal(found.owner[here], owner[found.point[here]])
         assert mine == hits and torch.equal(found.depth[view], torch.from_numpy(depth))
         assert 20 < (depth > 0).sum() < depth.size
         crowded += len(hits) - int((depth > 0).sum())
@@ -177,7 +171,7 @@ def test_tiles_behind_the_front_are_dropped_and_change_nothing(monkeypatch, tole
         depth = torch.full((55,), torch.inf).scatter_reduce_(0, cell, z, "amin")[:54]
         hits = (cell < 54).nonzero()[:, 0]
         hits = hits[z[hits] <= depth[cell[hits]] * (1 + tolerance)]
-        mine = found.view == view
+        mine = found.seen[0] == view
         assert torch.equal(found.depth[view].flatten(), torch.where(depth < torch.inf, depth, 0.0))
         assert torch.equal(found.point[mine].sort()[0], hits)
 
@@ -187,13 +181,13 @@ def test_nothing_and_what_lies_behind_are_no_front(parts):
     cameras = Cameras(torch.eye(4)[None], intrinsics_from_fov(60.0, 4, 6)[None], 4, 6)
     found = front(laid_out([observed(points, cameras[0]) for points in parts]), cameras)
     assert not found.depth.any() and found.depth.shape == (1, 4, 6)
-    assert [len(x) for x in (found.view, found.cell, found.point, found.z)] == [0, 0, 0, 0]
+    assert [len(x) for x in (*found.seen, found.point, found.z)] == [0, 0, 0, 0]
 
 
 def told(found, observations):
-    """A front without the order of its points: depth, and rows of (view, cell, z, x, y, z of the point), sorted."""
+    """A front without the order of its points: depth, and rows of (view, cell, u, v, z; x, y, z of the point), sorted."""
     points = torch.cat([o.points for o in observations])[found.point]
-    rows = torch.cat([found.view[:, None].double(), found.cell[:, None].double(), found.z[:, None].double(), points], 1)
+    rows = torch.cat([torch.stack([*found.seen, *found.image], 1).double(), points], 1)
     return found.depth, sorted(map(tuple, rows.tolist()))
 
 
@@ -216,10 +210,9 @@ def test_bits_do_not_depend_on_order_threads_or_company(tolerance):
             for view in range(len(cameras)):
                 alone = front(laid_out(observations), cameras[view : view + 1], tolerance)
                 assert torch.equal(alone.depth[0], depth[view])
-                here = again.view == view
                 rows = [
-                    sorted(zip(f.cell[m].tolist(), f.point[m].tolist(), f.z[m].tolist()))
-                    for f, m in ((alone, alone.view == 0), (again, here))
+                    sorted(zip(*(t[f.seen[0] == number].tolist() for t in (f.seen[1], f.point, *f.image))))
+                    for f, number in ((alone, 0), (again, view))
                 ]
                 assert rows[0] == rows[1], (view, threads)
     finally:
@@ -231,8 +224,9 @@ def test_what_reaches_its_limit_is_found_in_order_ties_included():
     for shape in ((3, 8), (1, 7), (4, 1000), (2, 12), (0, 8)):
         z, limit = (torch.randint(4, shape, generator=generator).float() for _ in range(2))
         z[..., 0], limit[..., 1:2] = torch.inf, -torch.inf
-        found = reaching(z, limit, torch.empty(shape, dtype=torch.bool))
-        assert torch.equal(found, (z <= limit).flatten().nonzero()[:, 0])
+        z, limit = z.flatten(), limit.flatten()
+        found = reaching(z, limit, torch.empty(len(z), dtype=torch.bool))
+        assert torch.equal(found, (z <= limit).nonzero()[:, 0])
 
 
 def seen_points(o, camera, margin=0.0):
