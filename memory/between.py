@@ -73,9 +73,9 @@ def between(laid: Laid, cameras: Cameras, low: Tensor, high: Tensor) -> Between:
         slot = (tile.index_select(0, at >> LANES) << LANES) | (at & (TILE - 1))
         found.append((cells.index_select(0, at).long(), slot, *(row.view(-1).index_select(0, at) for row in image)))
     none, nothing = torch.empty(0, dtype=torch.int64, device=device), planar.new_empty(0)
-    where, slot, *image = (torch.cat(parts) for parts in zip((none, none, nothing, nothing, nothing), *found))
+    where, slot, u, v, z = (torch.cat(parts) for parts in zip((none, none, nothing, nothing, nothing), *found))
     once = (number.index_select(0, slot) >= 0).nonzero()[:, 0]  # a tile that is not full repeats a point
-    where, slot, u, v, z = (t.index_select(0, once) for t in (where, slot, *image))
+    where, slot, u, v, z = (t.index_select(0, once) for t in (where, slot, u, v, z))
     view, cell = unbordered(where, size, w)
     return Between(
         view,

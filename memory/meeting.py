@@ -48,12 +48,16 @@ class Meeting:
         pairs = self.pairs[stays]
         return Meeting(replace(pairs, cell=(kept.cumsum(0) - 1)[pairs.cell]), self.point[stays])
 
-    def followed(self, other: "Meeting", begin: int) -> "Meeting":
-        """These pairs and those with more points, which begin at an index behind all of these."""
-        if not len(other.point):
-            return self
+    def moved(self, place: Tensor) -> "Meeting":
+        """The pairs whose older points (M,) int64 says to stand at a new place; those at -1 are gone."""
+        point = place[self.point]
+        stays = point >= 0
+        return Meeting(self.pairs[stays], point[stays])
+
+    def followed(self, other: "Meeting") -> "Meeting":
+        """These pairs and those with other points."""
         both = zip(*([getattr(m.pairs, field.name) for field in fields(Pairs)] for m in (self, other)))
-        return Meeting(Pairs(*map(torch.cat, both)), torch.cat([self.point, other.point + begin]))
+        return Meeting(Pairs(*map(torch.cat, both)), torch.cat([self.point, other.point]))
 
 
 def meetings(older: Laid, fresh: Sequence[Observation], tolerance: float, near: float) -> list[Meeting]:

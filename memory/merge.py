@@ -68,28 +68,37 @@ def merge(
     """
     check_places(observations)
     near = CENTRED if memory.kind == "latent" else 1.0
-    known, ahead = memory.drawn, []  # whom the new cells meet among all that was there before, asked in one pass
+    ahead: list[Meeting] = []  # whom the new cells meet among all that was there before, asked in one pass ...
+    among: list[Meeting] = []  # ... and among one another
     if not memory.edits and together(observations):  # edits show and hide points of their own
         ahead = meetings(memory.laid, observations, tolerance, near)
+    device = observations[0].points.device if observations else memory.device
+    counts, end = [len(o) for o in observations], sum(len(o) for o in memory.drawn)
+    place = torch.full((sum(counts),), -1, device=device)  # of each new point among those drawn, -1 = not there (yet)
     tally = dict.fromkeys(("lifted", "refused", "overlooked", "merged", "added", "replaced"), 0)
     hidden: Sequence[Tensor] = ()
     if observations and all(o.chunk >= 0 for o in observations):  # what was given does not change by what was made
         every = torch.cat([o.points for o in observations])
-        hidden = looked_through(memory, every, tolerance).split([len(o) for o in observations])
-    for number, o in enumerate(observations):
+        hidden = looked_through(memory, every, tolerance).split(counts)
+    for number, (o, places) in enumerate(zip(observations, place.split(counts))):
         refused = refused_by(memory, o.points)
         overlooked = ~refused & (hidden[number] if hidden else looked_through(memory, o.points, tolerance))
         wanted = ~(refused | overlooked)
         fresh = o if bool(wanted.all()) else o.where(wanted)
-        if ahead:
-            newer = meetings(laid_out(memory.drawn[len(known) :]), [fresh], tolerance, near)[0]
-            met = ahead[number].among(wanted).followed(newer, sum(len(k) for k in known))
+        if ahead and tally["added"]:
+            among = among or meetings(laid_out(observations), observations, tolerance, near)
+            met = ahead[number].followed(among[number].moved(place)).among(wanted)
+        elif ahead:
+            met = ahead[number].among(wanted)
         else:
             met = meetings(memory.laid, [fresh], tolerance, near)[0]
         added, old = _held_against(memory, fresh, met, policy, tolerance)
         if len(old):
             ahead = []  # what it knows is no longer all there
         memory = retired(memory, old, o.chunk).insert([fresh.where(added)] if bool(added.any()) else [])
+        there = wanted.nonzero()[:, 0][added]
+        places[there] = torch.arange(end, end + len(there), device=device)
+        end += len(there)
         tally["lifted"] += len(o)
         tally["refused"] += int(refused.sum())
         tally["overlooked"] += int(overlooked.sum())

@@ -185,7 +185,7 @@ def test_nothing_and_what_lies_behind_are_no_front(parts):
 
 
 def told(found, observations):
-    """A front without the order of its points: depth, and rows of (view, cell, u, v, z; x, y, z of the point), sorted."""
+    """A front without the order of its points: depth, and rows of (view, cell, u, v, z; the point), sorted."""
     points = torch.cat([o.points for o in observations])[found.point]
     rows = torch.cat([torch.stack([*found.seen, *found.image], 1).double(), points], 1)
     return found.depth, sorted(map(tuple, rows.tolist()))
