@@ -13,9 +13,9 @@ from spatial_memory.memory.edits import Insert
 from spatial_memory.memory.laid import laid_out
 from spatial_memory.memory.lift import lift_latents
 from spatial_memory.memory.meeting import Pairs, meetings, together
-from spatial_memory.memory.merge import POLICIES, keep_first, merge
+from spatial_memory.memory.merge import POLICIES, keep_finest, keep_first, keep_newest, merge
 from spatial_memory.memory.normals import decode_normals
-from spatial_memory.memory.observation import Observation
+from spatial_memory.memory.observation import NEVER, Observation
 
 H, W = 9, 14
 ROLL = pose(axis=(0.0, 0.0, 1.0), degrees=180.0)
@@ -161,11 +161,11 @@ def test_a_merge_of_many_is_the_merge_of_each_after_the_other(policy):
             assert torch.equal(getattr(mine, name), getattr(theirs, name))
 
 
-def step_by_step(memory, fresh):
+def step_by_step(memory, fresh, policy=keep_first):
     """A merge of each after the other, and what happened in all."""
     counted = {}
     for o in fresh:
-        memory, row = merge(memory, [o], keep_first)
+        memory, row = merge(memory, [o], policy)
         counted = {name: counted.get(name, 0) + count for name, count in row.items()}
     return memory, counted
 
@@ -189,6 +189,37 @@ def test_of_given_pictures_each_looks_through_what_comes_after_it():
     one, counted = step_by_step(memory_of([]), given)
     assert tally == counted and tally["overlooked"] > 0.9 * H * W
     assert whole.num_points == one.num_points
+
+
+@pytest.mark.parametrize("policy", [keep_newest, keep_finest])
+def test_of_frames_that_meet_one_another_the_very_points_give_way(policy):
+    _, fresh = seen_twice()
+    place = fresh[2]
+    away = replace(place, points=place.points + 40.0, camera=replace(place.camera, c2w=pose((40.0, 40.0, 40.0))))
+    surer = torch.where(torch.arange(len(place)) % 4 == 0, 255, 100).to(torch.uint8)
+    dim = replace(place, confidence=torch.full_like(surer, 100))
+    frames = [away, dim, replace(place, frame=99, confidence=surer)]
+    whole, tally = merge(memory_of([]), frames, policy)
+    one, counted = step_by_step(memory_of([]), frames, policy)
+    assert tally == counted and tally["replaced"] == (len(place) if policy is keep_newest else -(-len(place) // 4))
+    for mine, theirs in zip(whole.observations, one.observations, strict=True):
+        assert torch.equal(mine.retired, theirs.retired) and torch.equal(mine.points, theirs.points)
+    assert not (whole.observations[0].retired != NEVER).any()
+
+
+def test_frames_meet_one_another_where_a_given_picture_looked_through_some_of_their_cells():
+    generator = torch.Generator().manual_seed(5)
+    given = lift_latents(torch.zeros(4, 1, H, W), geometry(torch.full((1, H, W), 2.02)), [0], -1)
+    memory = memory_of(given)
+    memory = replace(memory, observations=tuple(o.where(o.cells % 3 == 0) for o in memory.observations))
+    c2w = torch.stack([torch.eye(4), pose((0.3, 0.0, 0.0)), torch.eye(4), pose((0.3, 0.0, 0.0))])
+    depth = 1.8 + 0.3 * torch.rand(4, H, W, generator=generator)
+    fresh = lift_latents(torch.zeros(4, 4, H, W), geometry(depth, c2w=c2w), range(4, 8), 0)
+    whole, tally = merge(memory, fresh, keep_first)
+    one, counted = step_by_step(memory, fresh)
+    assert tally == counted and all(tally[name] > 20 for name in ("overlooked", "merged", "added"))
+    assert [len(o) for o in whole.observations] == [len(o) for o in one.observations]
+    assert torch.equal(whole.points, one.points)
 
 
 def test_what_a_merge_adds_meets_the_frames_after_it():
