@@ -92,8 +92,16 @@ def wait_for(found, process=None):
     return found()
 
 
+@pytest.fixture
+def interruptible():
+    """SIGINT interrupts, as it does at a terminal: a shell starts what it puts into the background deaf to it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are killed the POSIX way")
-def test_an_item_that_is_killed_and_interrupted_goes_on_with_the_same_bits(place, capsys):
+def test_an_item_that_is_killed_and_interrupted_goes_on_with_the_same_bits(place, capsys, interruptible):
     item = film("a", 177)  # seven chunks: the watcher need not be quick
     assert main([*arguments(place, "whole", item), "--keep-worlds"]) == 0
     given = [*arguments(place, "out", item), "--keep-worlds"]
