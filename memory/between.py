@@ -10,13 +10,15 @@ import torch
 from torch import Tensor
 
 from .bounds import may_see
-from .camera import Cameras, bordered_cells, lenses
+from .camera import Cameras, bordered_cells, from_middle, lenses
 from .front import BLOCK, LANES, Scratch, bordered_size, unbordered
 from .laid import Laid, shown
 from .steps import at_once
 from .tiles import TILE
 
 WIDER = 1e-5  # relative, far above what float32 rounds: to ask for a little more than what is then looked at closely
+
+ANYWHERE = 1.0  # cells: nothing lies farther from the middle of its cell
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +36,7 @@ class Between:
         return self.image[2]
 
 
-def between(laid: Laid, cameras: Cameras, low: Tensor, high: Tensor) -> Between:
+def between(laid: Laid, cameras: Cameras, low: Tensor, high: Tensor, near: float) -> Between:
     """All points whose depth in some view is no less than ``low`` and no more than ``high`` of the cell they fall into.
 
     The depths are those of ``project_planar``, to the bit. A cell of which low is above high asks for nothing.
@@ -42,6 +44,7 @@ def between(laid: Laid, cameras: Cameras, low: Tensor, high: Tensor) -> Between:
     Args:
         cameras: (V,) on an h x w grid.
         low, high: (V, h, w) z-depth.
+        near: how far from the middle of their cell points may lie, in cells; ``ANYWHERE`` in it leaves none out.
 
     Raises:
         ValueError: a grid of more than 2^24 cells.
@@ -70,6 +73,9 @@ def between(laid: Laid, cameras: Cameras, low: Tensor, high: Tensor) -> Between:
         torch.le(z, torch.index_select(most, 0, cells, out=room.limit), out=room.hit)
         room.hit.logical_and_(z >= torch.index_select(least, 0, cells, out=room.limit))
         at = room.hit.nonzero()[:, 0]
+        if near < ANYWHERE:
+            u, v = (row.view(-1).index_select(0, at) for row in image[:2])
+            at = at.index_select(0, (from_middle(u, v) <= near).nonzero()[:, 0])
         slot = (tile.index_select(0, at >> LANES) << LANES) | (at & (TILE - 1))
         found.append((cells.index_select(0, at).long(), slot, *(row.view(-1).index_select(0, at) for row in image)))
     none, nothing = torch.empty(0, dtype=torch.int64, device=device), planar.new_empty(0)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import max_pool2d, pad
 
-from .between import WIDER, between
+from .between import ANYWHERE, WIDER, between
 from .blocks import least
 from .camera import Cameras
 from .cloud import SpatialMemory
@@ -56,7 +56,7 @@ def carve(memory: SpatialMemory, geometry: Geometry, frames: tuple[int, ...], ch
     changed = list(memory.observations)
     spared = [held_by(memory, o) | touched_by(memory, o) for o in changed] if memory.edits else None
     nearest = reach / (1 + BEYOND) * (1 + WIDER)
-    found = between(memory.laid_as_stored, cameras, torch.zeros_like(reach), nearest)
+    found = between(memory.laid_as_stored, cameras, torch.zeros_like(reach), nearest, ANYWHERE)
     beyond = (found.z * (1 + BEYOND) < reach.flatten(1)[found.view, found.cell]).nonzero()[:, 0]
     ends = torch.bincount(found.view[beyond], minlength=len(cameras)).tolist()
     for view, point in enumerate(found.point[beyond].split(ends)):

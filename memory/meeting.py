@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .between import WIDER, between
-from .camera import concatenate, from_middle
+from .camera import concatenate
 from .laid import Laid
 from .normals import decode_normals
 from .observation import Observation, owners, runs, spacing_of
@@ -99,10 +99,9 @@ def _met(older: Laid, fresh: Sequence[Observation], tolerance: float, near: floa
     depth = torch.cat([*(o.depth for o in fresh), nowhere])
     grid = depth[mine].view(views, cameras.height, cameras.width)
     apart = tolerance + WIDER
-    found = between(older, cameras, torch.where(grid > 0, grid * (1 - apart), torch.inf), grid * (1 + apart))
+    found = between(older, cameras, torch.where(grid > 0, grid * (1 - apart), torch.inf), grid * (1 + apart), near)
     cell = mine[found.view * size + found.cell]
-    on_surface = (found.z - depth[cell]).abs() <= tolerance * depth[cell]
-    here = (on_surface & (from_middle(*found.image[:2]) <= near)).nonzero()[:, 0]
+    here = ((found.z - depth[cell]).abs() <= tolerance * depth[cell]).nonzero()[:, 0]  # on its surface
     view, cell, point = found.view[here], cell[here], found.point[here]
     footprint, confidence, normals = (torch.cat([getattr(o, name) for o in fresh])[cell] for name in OWN)
     old_footprint, old_confidence, old_normals = _told(older.observations, point, found.place[:, here])

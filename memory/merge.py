@@ -14,6 +14,7 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
+from .between import ANYWHERE
 from .camera import flat_cells, project_planar
 from .cloud import Edit, SpatialMemory, check_places
 from .discs import SURFACE
@@ -67,7 +68,7 @@ def merge(
         ValueError: points that are not finite, or another kind of features.
     """
     check_places(observations)
-    near = CENTRED if memory.kind == "latent" else 1.0
+    near = CENTRED if memory.kind == "latent" else ANYWHERE
     ahead: list[Meeting] = []  # whom the new cells meet among all that was there before, asked in one pass ...
     among: list[Meeting] = []  # ... and among one another
     if not memory.edits and together(observations):  # edits show and hide points of their own

@@ -13,7 +13,7 @@ import math
 import threading
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, product
 
 import torch
@@ -77,12 +77,25 @@ class Sight:
 
     parts: int  # of the outline, that it was told of
     depth: Tensor  # (h w) z of the nearest point in each cell, inf where there is none
-    cell: Tensor  # (E,) int32
+    cell: Tensor  # (E,) int16, or int32 on a large grid
     z: Tensor  # (E,)
     point: Tensor  # (E,) int32 into the outline
+    free: Tensor | None = None  # (E,) bool, whether nothing nearer stands around it; None = not asked since it changed
 
     def get_ram_usage(self) -> int:
-        return sum(t.numel() * t.element_size() for t in (self.depth, self.cell, self.z, self.point))
+        kept = (self.depth, self.cell, self.z, self.point, self.free)
+        return sum(t.numel() * t.element_size() for t in kept if t is not None)
+
+    def told(self, parts: int, depth: Tensor, cell: Tensor, z: Tensor, point: Tensor) -> "Sight":
+        """This sight and what a camera reaches of more parts: depth (h w) and E points as here."""
+        reaches = (z <= self.depth[cell.long()] * (1 + BEHIND)).nonzero()[:, 0]
+        if not len(reaches):
+            return replace(self, parts=parts)
+        cell, z, point = cell[reaches], z[reaches], point[reaches]
+        nearest = torch.minimum(self.depth, depth)
+        cell, z, point = (torch.cat(both) for both in ((self.cell, cell), (self.z, z), (self.point, point)))
+        keep = (z <= nearest[cell.long()] * (1 + BEHIND)).nonzero()[:, 0]
+        return Sight(parts, nearest, cell[keep], z[keep], point[keep])
 
 
 def outlined(memory: SpatialMemory, voxel: float) -> Outline:
@@ -94,7 +107,8 @@ def outlined(memory: SpatialMemory, voxel: float) -> Outline:
 def look(outline: Outline, cameras: Cameras, before: Sequence[Sight | None]) -> list[Sight]:
     """The sight of each camera (V,); one that it had ``before`` is told of the points that are new to it."""
     none, size = torch.empty(0, dtype=torch.int32, device=outline.keys.device), cameras.height * cameras.width
-    blind = Sight(0, torch.full((size,), torch.inf, device=none.device), none, none.float(), none)
+    kind = torch.int16 if size <= torch.iinfo(torch.int16).max else torch.int32
+    blind = Sight(0, torch.full((size,), torch.inf, device=none.device), none.to(kind), none.float(), none)
     sights = [s or blind for s in before]
     begin = [0, *accumulate(len(p) for p in outline.parts)]
     for told in sorted({s.parts for s in sights} - {len(outline.parts)}):
@@ -104,34 +118,36 @@ def look(outline: Outline, cameras: Cameras, before: Sequence[Sight | None]) -> 
         view_of, cell = found.seen
         order = grouped(view_of)
         counts = torch.bincount(view_of, minlength=len(mine)).tolist()
-        new = [t[order].split(counts) for t in (cell.int(), found.z, (found.point + begin[told]).int())]
-        for row, view in enumerate(mine):
-            old = sights[view]
-            nearest = torch.minimum(old.depth, depth[row])
-            cell, z, point = (torch.cat([a, b[row]]) for a, b in zip((old.cell, old.z, old.point), new))
-            keep = z <= nearest[cell] * (1 + BEHIND)
-            sights[view] = Sight(len(outline.parts), nearest, cell[keep], z[keep], point[keep])
-    return sights
+        new = (t[order].split(counts) for t in (cell.to(kind), found.z, (found.point + begin[told]).int()))
+        for view, *row in zip(mine, depth, *new):
+            sights[view] = sights[view].told(len(outline.parts), *row)
+    return asked(outline, cameras, sights)
 
 
-def seen(outline: Outline, cameras: Cameras, sights: Sequence[Sight]) -> list[Tensor]:
-    """The voxels that each camera (V,) sees: V sorted tensors of unique int64 keys."""
-    if not sights:
-        return []
-    size, counts = cameras.height * cameras.width, [len(s.cell) for s in sights]
-    cameras = cameras.to(outline.keys.device)
-    depth = torch.stack([s.depth for s in sights])  # (V, h w)
-    place = torch.cat([s.cell + view * size for view, s in enumerate(sights)]).long()  # (E,) into all views
-    z, point = torch.cat([s.z for s in sights]), torch.cat([s.point for s in sights])
+def asked(outline: Outline, cameras: Cameras, sights: Sequence[Sight]) -> list[Sight]:
+    """The sights of cameras (V,), each of which knows what is free."""
+    new = [view for view, s in enumerate(sights) if s.free is None]
+    if not new:
+        return list(sights)
+    some, cameras = [sights[view] for view in new], cameras[new].to(outline.keys.device)
+    size = cameras.height * cameras.width
+    depth = torch.stack([s.depth for s in some])  # (V, h w)
+    place = torch.cat([s.cell.long() + row * size for row, s in enumerate(some)])  # (E,) into all of these views
+    z, point = torch.cat([s.z for s in some]), torch.cat([s.point for s in some])
     first = (z == depth.view(-1)[place]).nonzero()[:, 0]
     wide = torch.zeros_like(depth)  # of points at one depth the widest, whatever their order
     wide.view(-1).scatter_reduce_(0, place[first], outline.spacing[point[first]], "amax")
     focal = torch.minimum(cameras.K[:, 0, 0], cameras.K[:, 1, 1])[:, None]
-    grid = (len(sights), cameras.height, cameras.width)
+    grid = (len(some), cameras.height, cameras.width)
     around = fence(depth.view(grid), (AROUND * focal * wide / depth).view(grid))
-    free = z <= around.view(-1)[place] * (1 + BEHIND)
-    keys = outline.keys[point]
-    return [k[f].sort()[0] for k, f in zip(keys.split(counts), free.split(counts))]
+    free = (z <= around.view(-1)[place] * (1 + BEHIND)).split([len(s.point) for s in some])
+    known = {view: replace(s, free=f.clone()) for view, s, f in zip(new, some, free)}
+    return [known.get(view, s) for view, s in enumerate(sights)]
+
+
+def seen(outline: Outline, sights: Sequence[Sight]) -> list[Tensor]:
+    """The voxels that cameras see by their sights, which know what is free: sorted tensors of unique int64 keys."""
+    return [outline.keys[s.point.masked_select(s.free)].sort()[0] for s in sights if s.free is not None]
 
 
 def fence(depth: Tensor, reach: Tensor) -> Tensor:
@@ -227,7 +243,7 @@ class Sights:
         if stored:
             refs = (*(base.told if base else ()), *(weakref.ref(o) for o in stored[told:]))
             self._keep(Lineage(refs, outline, sights), base)
-        return seen(outline, cameras, made)
+        return seen(outline, made)
 
     def get_ram_usage(self) -> int:
         return sum(line.get_ram_usage() for line in self._kept)

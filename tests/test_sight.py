@@ -91,7 +91,7 @@ def same(a, b):
 
 def fresh(memory, cameras, voxel):
     outline = outlined(memory, voxel)
-    return seen(outline, cameras, look(outline, cameras, [None] * len(cameras)))
+    return seen(outline, look(outline, cameras, [None] * len(cameras)))
 
 
 @pytest.mark.parametrize("name", POSES)
@@ -132,7 +132,7 @@ def test_single_cells_alone_would_let_the_wall_through():
     (sight,) = look(outline, cameras, [None])
     through = outline.parts[0].points[sight.point.long(), 2] > 3
     assert through.float().mean() > 0.4
-    (keys,) = seen(outline, cameras, [sight])
+    (keys,) = seen(outline, [sight])
     assert torch.isin(voxel_keys(memory.observations[0].points, 0.01), keys).sum() < 0.15 * through.sum()
 
 
@@ -177,6 +177,24 @@ def test_what_only_grew_projects_new_points_alone(monkeypatch):
     kept.visible(memory, cameras, 0.01)
     kept.visible(memory.insert([wall(2.0, frame=4)]), cameras, 0.01)
     assert asked == [480, 240]
+
+
+def test_only_views_that_something_new_reaches_are_fenced_again(monkeypatch):
+    from spatial_memory.memory import sight
+
+    fenced = []
+    monkeypatch.setattr(sight, "fence", lambda depth, reach: fenced.append(len(depth)) or fence(depth, reach))
+    cameras = views(12, 20, [POSES["ahead"], POSES["half depth"], POSES["behind"]])
+    kept, memory = Sights(), memory_of([wall(2.0)])
+    hidden = memory.insert([wall(6.0, frame=4)])
+    nearer = hidden.insert([wall(1.6, frame=8)])
+    back = nearer.insert([wall(3.0, frame=12, c2w=POSES["behind"])])
+    for grown in (memory, memory, hidden, nearer, back):
+        assert same(kept.visible(grown, cameras, 0.01), fresh(grown, cameras, 0.01))
+        fenced.append("then")
+    ours = [count for count in fenced if count != 3]  # a look from nothing asks all three
+    # from half the depth the wall behind shows between the points of the nearer one
+    assert ours == ["then", "then", 1, "then", 2, "then", 1, "then"]
 
 
 def test_what_changed_otherwise_is_looked_at_afresh():
