@@ -88,6 +88,10 @@ class Sight:
 
     def told(self, parts: int, depth: Tensor, cell: Tensor, z: Tensor, point: Tensor) -> "Sight":
         """This sight and what a camera reaches of more parts: depth (h w) and E points as here."""
+        if not len(point):
+            return replace(self, parts=parts)
+        if not len(self.point):
+            return Sight(parts, depth.clone(), cell.clone(), z.clone(), point.clone())  # they are parts of larger ones
         reaches = (z <= self.depth[cell.long()] * (1 + BEHIND)).nonzero()[:, 0]
         if not len(reaches):
             return replace(self, parts=parts)
