@@ -17,7 +17,6 @@ from .steps import at_once
 from .tiles import TILE
 
 WIDER = 1e-5  # relative, far above what float32 rounds: to ask for a little more than what is then looked at closely
-
 ANYWHERE = 1.0  # cells: nothing lies farther from the middle of its cell
 
 

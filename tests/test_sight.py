@@ -9,7 +9,7 @@ import oracle
 import pytest
 import torch
 from scenes import geometry, memory_of, pose
-from spatial_memory.memory.camera import Cameras, intrinsics_from_fov, project
+from spatial_memory.memory.camera import Cameras, flat_cells, intrinsics_from_fov, project, project_planar
 from spatial_memory.memory.lift import lift_latents
 from spatial_memory.memory.observation import NEVER
 from spatial_memory.memory.sight import (
@@ -195,6 +195,17 @@ def test_only_views_that_something_new_reaches_are_fenced_again(monkeypatch):
     ours = [count for count in fenced if count != 3]  # a look from nothing asks all three
     # from half the depth the wall behind shows between the points of the nearer one
     assert ours == ["then", "then", 1, "then", 2, "then", 1, "then"]
+
+
+@pytest.mark.parametrize("wide", [16_000, 17_000])  # two rows: up to and beyond what int16 counts
+def test_cells_of_a_large_grid_are_counted_in_full(wide):
+    o = wall(2.0)
+    cameras = views(2, wide, [POSES["ahead"]])
+    outline = outlined(memory_of([o]), 0.001)
+    (sight,) = look(outline, cameras, [None])
+    cells = flat_cells(*project_planar(outline.parts[0].planar, cameras[0]), 2, wide)
+    assert len(sight.cell) > 200 and torch.equal(sight.cell.long(), cells[sight.point.long()])
+    assert (cells[sight.point.long()] > 32_767).any() == (wide == 17_000)
 
 
 def test_what_changed_otherwise_is_looked_at_afresh():
