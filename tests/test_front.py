@@ -184,6 +184,15 @@ def test_nothing_and_what_lies_behind_are_no_front(parts):
     assert [len(x) for x in (*found.seen, found.point, found.z)] == [0, 0, 0, 0]
 
 
+def test_of_a_tile_that_the_camera_stands_in_only_what_lies_ahead_is_front():
+    cameras = Cameras(torch.eye(4)[None], intrinsics_from_fov(60.0, 4, 6)[None], 4, 6)
+    points = torch.tensor([[0.0, 0.0, -1.0], [0.3, 0.3, 1.0], [0.0, 0.1, -2.0]])
+    found = front(laid_out([observed(points, cameras[0])]), cameras)
+    u, v, z = project_planar(points[1:2].T, cameras[0])
+    assert found.point.tolist() == [1] and found.seen[1].tolist() == [int(v) * 6 + int(u)]
+    assert (found.depth > 0).sum() == 1 and found.depth.max() == z
+
+
 def told(found, observations):
     """A front without the order of its points: depth, and rows of (view, cell, u, v, z; the point), sorted."""
     points = torch.cat([o.points for o in observations])[found.point]
