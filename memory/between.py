@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from .bounds import may_see
-from .camera import Cameras, bordered_cells, from_middle, lenses
-from .front import BLOCK, LANES, Scratch, bordered_size, unbordered
+from .camera import Cameras, from_middle, lenses
+from .front import BLOCK, Scratch, bordered_size, fallen, slots, unbordered
 from .laid import Laid, shown
 from .steps import at_once
 from .tiles import TILE
@@ -65,9 +65,7 @@ def between(laid: Laid, cameras: Cameras, low: Tensor, high: Tensor, near: float
     step = at_once(device, BLOCK * TILE) // TILE
     for view, tile in zip(view_of.split(step), tile_of.split(step)):
         room = held.sized(len(view))
-        points = torch.index_select(planar, 1, tile, out=room.points)
-        image = bordered_cells(points, every[view], room.work, room.cells)
-        room.cells.add_((view * size).int()[:, None])
+        image = fallen(planar, view, tile, every, size, room)
         cells, z = room.cells.view(-1), image[2].view(-1)
         torch.le(z, torch.index_select(most, 0, cells, out=room.limit), out=room.hit)
         room.hit.logical_and_(z >= torch.index_select(least, 0, cells, out=room.limit))
@@ -75,8 +73,9 @@ def between(laid: Laid, cameras: Cameras, low: Tensor, high: Tensor, near: float
         if near < ANYWHERE:
             u, v = (row.view(-1).index_select(0, at) for row in image[:2])
             at = at.index_select(0, (from_middle(u, v) <= near).nonzero()[:, 0])
-        slot = (tile.index_select(0, at >> LANES) << LANES) | (at & (TILE - 1))
-        found.append((cells.index_select(0, at).long(), slot, *(row.view(-1).index_select(0, at) for row in image)))
+        found.append(
+            (cells.index_select(0, at).long(), slots(tile, at), *(row.view(-1).index_select(0, at) for row in image))
+        )
     none, nothing = torch.empty(0, dtype=torch.int64, device=device), planar.new_empty(0)
     where, slot, u, v, z = (torch.cat(parts) for parts in zip((none, none, nothing, nothing, nothing), *found))
     once = (number.index_select(0, slot) >= 0).nonzero()[:, 0]  # a tile that is not full repeats a point

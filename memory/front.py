@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from .bounds import Nearest, Pairs, may_see, pairs
-from .camera import Cameras, bordered_cells, lenses
+from .camera import Cameras, Lenses, bordered_cells, lenses
 from .laid import Laid, shown
 from .steps import at_once
 from .tiles import TILE
@@ -80,9 +80,7 @@ def front(laid: Laid, cameras: Cameras, tolerance: float = 0.0) -> Front:
             begin, end, step = end, end + step, min(2 * step, most)
             view, tile = some[:, begin:end]
             room = held.sized(len(view))
-            points = torch.index_select(planar, 1, tile, out=room.points)
-            image = bordered_cells(points, every[view], room.work, room.cells)
-            room.cells.add_((view * size).int()[:, None])
+            image = fallen(planar, view, tile, every, size, room)
             cells, z = room.cells.view(-1), image[2].view(-1)
             limit = torch.index_select(nearest, 0, cells, out=room.limit)
             if tolerance:
@@ -98,7 +96,7 @@ def front(laid: Laid, cameras: Cameras, tolerance: float = 0.0) -> Front:
     where, slot, u, v, z = (torch.cat(p) for p in zip((none, none, nothing, nothing, nothing), *found))
     here = (z <= nearest.index_select(0, where) * (1 + tolerance)).nonzero()[:, 0]
     slot = slot.index_select(0, here)
-    slot = torch.cat([none, *touched]).index_select(0, slot >> LANES) << LANES | (slot & (TILE - 1))
+    slot = slots(torch.cat([none, *touched]), slot)
     point = number.index_select(0, slot)
     once = (point >= 0).nonzero()[:, 0]  # a tile that is not full repeats a point
     here, tile = here.index_select(0, once), slot.index_select(0, once) >> LANES
@@ -201,6 +199,29 @@ class Scratch:
             limit,
             self.hit[:count],
         )
+
+
+def fallen(planar: Tensor, view: Tensor, tile: Tensor, every: Lenses, size: int, room: Room) -> Tensor:
+    """Where the points of P pairs of a view and a tile fall.
+
+    Args:
+        planar: (3, T, TILE) world, of all tiles.
+        view, tile: (P,) int64.
+        every: all views.
+        size: cells of a view's bordered grid.
+
+    Returns:
+        u, v, z (3, P, TILE), a part of ``room``, whose ``cells`` then say the cell among those of all views in a row.
+    """
+    points = torch.index_select(planar, 1, tile, out=room.points)
+    image = bordered_cells(points, every[view], room.work, room.cells)
+    room.cells.add_((view * size).int()[:, None])
+    return image
+
+
+def slots(tile: Tensor, at: Tensor) -> Tensor:
+    """The place among the points of all tiles of points (H,) int64 counted along some tiles (P,) behind one another."""
+    return (tile.index_select(0, at >> LANES) << LANES) | (at & (TILE - 1))
 
 
 def reaching(z: Tensor, limit: Tensor, hit: Tensor) -> Tensor:
