@@ -320,4 +320,4 @@ def intrinsics_from_fov(vertical_fov: float, height: int, width: int) -> Tensor:
 
 def known_depth(depth: Tensor) -> Tensor:
     """Where depth is known: finite and positive. Boolean, the shape of ``depth``."""
-    return (depth > 0) & (depth < torch.inf)  # NaN is neither
+    return (depth > 0).logical_and_(depth < torch.inf)  # NaN is neither

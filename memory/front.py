@@ -22,7 +22,7 @@ from .steps import at_once
 from .tiles import TILE
 
 BLOCK = (1 << 17) // TILE  # pairs of a tile and a view that are worked on at once: they stay in the cache
-FIRST = (1 << 13) // TILE  # pairs of the first step, before which there is no front; each step is twice the one before
+FIRST = (1 << 16) // TILE  # pairs of the first step, before which there is no front; each step is twice the one before
 CLOSED = 10  # points a cell that must have been looked at until it is worth asking what the front hides
 MOST_CELLS = 1 << 24  # up to here float32 counts cells exactly
 LANES = TILE.bit_length() - 1  # bits of a place within a tile

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from .bounds import may_see
 from .camera import Cameras
-from .observation import Observation
+from .observation import Observation, tiled
 from .tiles import TILE, corners
 
+FEW = 1 << 11  # tiles: what follows asks them all in less time than they would take to be sifted
 SIDE_BY_SIDE = 8  # tiles that are asked together first: neighbours, as ``compact`` parts points
 
 
@@ -44,7 +45,7 @@ def laid_out(observations: Sequence[Observation]) -> Laid:
     begin = _begins(sizes)[sizes > 0]
     kept = tuple(o for o in observations if len(o))
     nothing = torch.empty(3, 0, device=device)
-    tiles = [o.tiles for o in kept]
+    tiles = tiled(kept)
     low, high = (torch.cat([nothing, *(getattr(t, side) for t in tiles)], 1) for side in ("low", "high"))
     count = torch.tensor([len(t) for t in tiles], dtype=torch.int64, device=device)
     groups = _groups(count)
@@ -127,11 +128,16 @@ class Shown:
 
 
 def shown(laid: Laid, cameras: Cameras, margin: float = 0.0) -> Shown:
-    """The observations and tiles of which a view (V,) may see something: whole observations are asked, then groups.
+    """The observations and tiles of which a view (V,) may see something, or all where they are few.
 
     Args:
         margin: pixels around the image that count as seen.
     """
+    return everything(laid) if laid.low.shape[1] <= FEW else sifted(laid, cameras, margin)
+
+
+def sifted(laid: Laid, cameras: Cameras, margin: float = 0.0) -> Shown:
+    """``shown``, but for how many they are: whole observations are asked, then groups of their tiles."""
     which = may_see(laid.hulls, cameras, margin).any(0).nonzero()[:, 0]
     owner, group = _numbered(_groups(laid.tiles.index_select(0, which)))
     every = _groups(laid.tiles)
@@ -147,6 +153,14 @@ def shown(laid: Laid, cameras: Cameras, margin: float = 0.0) -> Shown:
     hulls = _hulls(laid, laid.low, laid.high, column, source)
     some = tuple(laid.observations[i] for i in which.tolist())
     return Shown(some, which, laid.begin.index_select(0, which), owner, tile, hulls)
+
+
+def everything(laid: Laid) -> Shown:
+    """All observations and all their tiles."""
+    owner, tile = _numbered(laid.tiles)
+    number = torch.arange(len(laid.tiles), device=owner.device)
+    hulls = corners(laid.low, laid.high, laid.ahead.index_select(0, owner), laid.c2w.index_select(2, owner))
+    return Shown(laid.observations, number, laid.begin, owner, tile, hulls)
 
 
 def _hulls(laid: Laid, low: Tensor, high: Tensor, column: Tensor, source: Tensor) -> Tensor:

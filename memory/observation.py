@@ -16,7 +16,7 @@ from .camera import Cameras, depth_planar, invert_rigid
 from .copies import Shared, located
 from .order import grouped
 from .shapes import sizes
-from .tiles import Tiles, tiles_of
+from .tiles import Tiles, tiles_of, tiles_of_each
 
 NEVER = 32767  # the stamp of what has not happened
 SURE = 255  # the confidence of depth that is known
@@ -77,7 +77,8 @@ class Observation:
 
         Made on the CPU wherever the points lie, so that they are the same everywhere.
         """
-        return tiles_of(self.planar.cpu(), self.camera.to(torch.device("cpu"))).to(self.points.device)
+        cpu = torch.device("cpu")
+        return tiles_of(self.planar.to(cpu), self.camera.to(cpu)).to(self.points.device)
 
     @cached_property
     def live(self) -> Tensor | None:  # (N,) bool
@@ -142,6 +143,17 @@ class Observation:
         marks = 0 if alive is None else _stored(alive)
         copied = 0 if part is self else part.get_ram_usage() + part.index_bytes()
         return marks + copied + (self.tiles.get_ram_usage() if "tiles" in self.__dict__ else 0)
+
+
+def tiled(observations: Sequence[Observation]) -> list[Tiles]:
+    """The tiles of each observation; those that were not made yet are made together."""
+    bare = [o for o in observations if "tiles" not in o.__dict__]
+    if bare:
+        cpu = torch.device("cpu")
+        made = tiles_of_each([o.planar.to(cpu) for o in bare], [o.camera.to(cpu) for o in bare])
+        for o, tiles in zip(bare, made):
+            o.__dict__["tiles"] = tiles.to(o.points.device)
+    return [o.tiles for o in observations]
 
 
 def taken(values: Tensor, keep: Tensor) -> Tensor:

@@ -8,9 +8,11 @@ All points of a tile lie in the hull of the eight corners of its block.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -46,19 +48,39 @@ class Tiles:
 
 def tiles_of(planar: Tensor, camera: Cameras) -> Tiles:
     """Cut points (3, N) into tiles; ``camera`` is where they were seen from."""
-    n, w2c = planar.shape[1], camera.w2c.double()
-    x, y, z = w2c[:3, :3] @ planar.double() + w2c[:3, 3:]
-    ahead = n > 0 and bool((z * STEEP > torch.maximum(x.abs(), y.abs())).all())
-    rows = torch.stack([x / z, y / z, z]) if ahead else torch.stack([x, y, z])
-    order = compact(torch.stack([rows[0], rows[1], z.log()]) if ahead else rows)
-    blocks = _padded(rows[:, order], TILE).view(3, -1, TILE)
+    return tiles_of_each([planar], [camera])[0]
+
+
+def tiles_of_each(planars: Sequence[Tensor], cameras: Sequence[Cameras]) -> list[Tiles]:
+    """``tiles_of`` many sets of points, in fewer steps: what a small set costs is the steps, not the points."""
+    rows, ahead = zip(*(_axes(planar, camera) for planar, camera in zip(planars, cameras)))
+    orders = compact_each([torch.stack([x, y, z.log()]) if a else r for r, a in zip(rows, ahead) for x, y, z in [r]])
+    blocks = torch.cat([_padded(r[:, order], TILE).view(3, -1, TILE) for r, order in zip(rows, orders)], 1)
     low, high = blocks.amin(2), blocks.amax(2)
     grow = SLACK * torch.maximum(low.abs(), high.abs()) + SLACK * (high - low)
-    low, high = low - grow, high + grow
-    least, most = (side(1, keepdim=True) if n else rows.new_zeros(3, 1) for side in (low.amin, high.amax))
-    hull = corners(least, most, torch.tensor([ahead], device=rows.device), camera.c2w.double()[..., None])[..., 0]
-    kind = torch.int16 if n <= torch.iinfo(torch.int16).max else torch.int32
-    return Tiles(order.to(kind), low.float(), high.float(), ahead, hull.float())
+    counts = [-(-len(order) // TILE) for order in orders]
+    lows, highs = (low - grow).split(counts, 1), (high + grow).split(counts, 1)
+    least = torch.cat([t.amin(1, keepdim=True) if t.numel() else t.new_zeros(3, 1) for t in lows], 1)
+    most = torch.cat([t.amax(1, keepdim=True) if t.numel() else t.new_zeros(3, 1) for t in highs], 1)
+    places = torch.stack([camera.c2w for camera in cameras], -1).double()
+    hulls = corners(least, most, torch.tensor(ahead, device=low.device), places).float().unbind(2)
+    return [
+        Tiles(order.to(_small(len(order))), low.float(), high.float(), a, hull.contiguous())
+        for order, low, high, a, hull in zip(orders, lows, highs, ahead, hulls)
+    ]
+
+
+def _axes(planar: Tensor, camera: Cameras) -> tuple[Tensor, bool]:
+    """Points on the axes of ``Tiles`` (3, N) float64, and whether they lie ahead of the camera."""
+    w2c = camera.w2c.double()
+    x, y, z = w2c[:3, :3] @ planar.double() + w2c[:3, 3:]
+    ahead = planar.shape[1] > 0 and bool((z * STEEP > torch.maximum(x.abs(), y.abs())).all())
+    return torch.stack([x / z, y / z, z] if ahead else [x, y, z]), ahead
+
+
+def _small(count: int) -> torch.dtype:
+    """The smallest type that counts so many."""
+    return torch.int16 if count <= torch.iinfo(torch.int16).max else torch.int32
 
 
 def corners(low: Tensor, high: Tensor, ahead: Tensor, c2w: Tensor) -> Tensor:
@@ -84,38 +106,69 @@ def _corner_picks(device: torch.device) -> Tensor:
 
 
 def compact(places: Tensor) -> Tensor:
-    """An order in which every ``TILE`` points lie close together: (N,) int64.
+    """An order in which every ``TILE`` points lie close together: (N,) int64, ascending within a tile.
 
     Points are sorted along a space-filling curve into groups, and each group is parted at the middle of its widest side
     until its parts are tiles.
 
     Args:
-        places: (3, N) on axes that can be compared.
+        places: (3, N) on the CPU, finite, on axes that can be compared.
     """
+    return compact_each([places])[0]
+
+
+def compact_each(many: Sequence[Tensor]) -> list[Tensor]:
+    """``compact`` for many sets of points: groups of one size are parted together."""
+    orders = [_grouped(places.numpy()) for places in many]
+    found: dict[int, Tensor] = {}
+    for size in {order.shape[1] for order in orders}:
+        mine = [number for number, order in enumerate(orders) if order.shape[1] == size]
+        order = np.concatenate([orders[number] for number in mine])
+        spread = np.concatenate([_taken(many[number].numpy(), orders[number]) for number in mine], 1)
+        parted = torch.from_numpy(_parted(order, spread))
+        for number, own in zip(mine, parted.split([orders[number].size for number in mine])):
+            found[number] = own[: many[number].shape[1]]  # what is missing stands at the end
+    return [found[number] for number in range(len(many))]
+
+
+def _grouped(places: np.ndarray) -> np.ndarray:
+    """The points (3, N) of each group: (G, size) int64, -1 where the last one is not full."""
     n = places.shape[1]
-    order = torch.arange(n, device=places.device) if n <= GROUP else _along_curve(places)
+    order = np.arange(n) if n <= GROUP else _along_curve(places)
     size = min(GROUP, TILE << max(0, math.ceil(math.log2(max(1, n) / TILE))))
-    spare = -n % size
-    order = torch.cat([order, order.new_full((spare,), -1)]).view(-1, size)
-    missing = order < 0
-    found = places[:, order.clamp(min=0)] if n else places.new_zeros(3, *order.shape)
+    return np.pad(order, (0, -n % size), constant_values=-1).reshape(-1, size)
+
+
+def _taken(places: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Where the points of some groups (G, size) lie: (3, G, size), anywhere for those that are missing."""
+    return places[:, np.maximum(order, 0)] if places.shape[1] else np.zeros((3, *order.shape))
+
+
+def _parted(order: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Groups of points (G, size), -1 = none, that lie at ``found`` (3, G, size), parted into tiles: (G size,).
+
+    numpy parts them in a tenth of the time that a sort in torch takes.
+    """
+    size = order.shape[1]
     while size > TILE:
-        wide = torch.where(missing, -torch.inf, found).amax(2) - torch.where(missing, torch.inf, found).amin(2)
-        along = torch.gather(found, 0, wide.argmax(0)[None, :, None].expand(1, -1, size))[0]
-        turn = torch.where(missing, torch.inf, along).argsort(1)  # what is missing goes to the end
-        order, missing = torch.gather(order, 1, turn), torch.gather(missing, 1, turn)
-        found = torch.gather(found, 2, turn.expand(3, -1, -1))
+        group = np.arange(len(order))
+        missing = order < 0
+        wide = np.where(missing, -np.inf, found).max(2) - np.where(missing, np.inf, found).min(2)
+        along = np.where(missing, np.inf, found[wide.argmax(0), group])  # what is missing goes to the end
+        turn = along.argpartition(size // 2 - 1, 1) + group[:, None] * size
         size //= 2
-        order, missing, found = order.view(-1, size), missing.view(-1, size), found.view(3, -1, size)
-    return order[~missing]
+        order = order.take(turn).reshape(-1, size)
+        found = found.reshape(3, -1).take(turn, 1).reshape(3, -1, size)
+    last = np.iinfo(order.dtype).max
+    return np.sort(np.where(order < 0, last, order), 1).ravel()
 
 
-def _along_curve(places: Tensor) -> Tensor:
+def _along_curve(places: np.ndarray) -> np.ndarray:
     """The order of points (3, N) along a Morton curve of 2^10 steps a side."""
-    low = places.amin(1, True)
-    steps = (places - low) * (1023 / (places.amax(1, True) - low).amax().clamp(min=1e-30))
-    key = torch.zeros_like(steps[0], dtype=torch.int32)
-    for axis, step in enumerate(steps.int()):
+    low = places.min(1, keepdims=True)
+    steps = (places - low) * (1023 / max((places.max(1, keepdims=True) - low).max(), 1e-30))
+    key = np.zeros(places.shape[1], np.int32)
+    for axis, step in enumerate(steps.astype(np.int32)):
         for bit in range(10):
             key |= (step >> bit & 1) << (3 * bit + axis)
     return key.argsort()

@@ -8,6 +8,7 @@ import pytest
 import torch
 from scenes import pose
 from spatial_memory.memory import front as memory_front
+from spatial_memory.memory import laid as memory_laid
 from spatial_memory.memory.bounds import Nearest, Pairs, may_see, pairs
 from spatial_memory.memory.camera import (
     Cameras,
@@ -20,9 +21,9 @@ from spatial_memory.memory.camera import (
     unproject,
 )
 from spatial_memory.memory.front import front, reaching, visible
-from spatial_memory.memory.laid import laid_out, shown
-from spatial_memory.memory.observation import Observation
-from spatial_memory.memory.tiles import GROUP, TILE, compact, tiles_of
+from spatial_memory.memory.laid import laid_out, shown, sifted
+from spatial_memory.memory.observation import Observation, tiled
+from spatial_memory.memory.tiles import GROUP, TILE, compact, compact_each, tiles_of, tiles_of_each
 
 ROLL = pose(axis=(0.0, 0.0, 1.0), degrees=180.0)
 
@@ -123,10 +124,15 @@ def test_bordered_cells_are_those_of_project_planar_to_the_bit(size, count):
     assert beside > 0 or count == 1  # there was something to tell apart
 
 
+FEW = pytest.mark.parametrize("few", [0, memory_laid.FEW])  # with tiles sifted before they are asked, and without
+
+
+@FEW
 @pytest.mark.parametrize("block", [1 << 11, 16])  # tiles at a time
 @pytest.mark.parametrize("tolerance", [0.0, 0.1])
-def test_the_front_equals_a_loop_over_all_points(monkeypatch, tolerance, block):
+def test_the_front_equals_a_loop_over_all_points(monkeypatch, tolerance, block, few):
     monkeypatch.setattr(memory_front, "BLOCK", block)
+    monkeypatch.setattr(memory_laid, "FEW", few)
     observations, cameras = cloud(), views()
     found = front(laid_out(observations), cameras, tolerance)
     points = torch.cat([o.points for o in observations]).T.contiguous()
@@ -279,7 +285,7 @@ def test_a_tile_that_a_view_sees_anything_of_is_never_left_out():
         cameras = just_inside(replace(cameras, c2w=near), o, generator)
         margin = (0.0, 0.0, 5.0)[trial % 3]
         laid = laid_out([o])
-        whole, tiles = may_see(laid.hulls, cameras, margin)[:, 0], shown(laid, cameras, margin)
+        whole, tiles = may_see(laid.hulls, cameras, margin)[:, 0], sifted(laid, cameras, margin)
         for view in range(len(cameras)):
             falls = seen_points(o, cameras[view], margin)
             assert whole[view] or not falls.any()
@@ -303,7 +309,7 @@ def test_most_tiles_out_of_view_are_left_out():
     c2w = torch.stack([turns[0] @ ROLL, turns[4], pose((0.1, 0.0, -0.2), (0.0, 1.0, 0.0), 100.0)])
     cameras = Cameras(c2w, intrinsics_from_fov(30.0, 11, 19).expand(3, 3, 3), 11, 19)
     every = replace(cameras, c2w=sources.c2w, K=sources.K, height=70, width=80)
-    tiles = shown(laid_out(observations), concatenate([replace(cameras, height=70, width=80), every]))
+    tiles = sifted(laid_out(observations), concatenate([replace(cameras, height=70, width=80), every]))
     may = may_see(tiles.hulls, cameras)
     out_of_view = left_out = row = 0
     for o in observations:
@@ -319,7 +325,9 @@ def test_most_tiles_out_of_view_are_left_out():
     assert inside <= planar.shape[1] < 1.6 * inside
 
 
-def test_visible_points_are_all_that_a_view_sees_once_and_in_order():
+@FEW
+def test_visible_points_are_all_that_a_view_sees_once_and_in_order(monkeypatch, few):
+    monkeypatch.setattr(memory_laid, "FEW", few)
     observations, cameras = cloud(), concatenate([views(), views(8)])
     points = torch.cat([o.points for o in observations])
     for margin in (0.0, 4.0):
@@ -342,6 +350,48 @@ def test_tiles_hold_each_point_once_and_close_together(count):
     o = observed(around(generator, count), random_cameras(generator, 1, 9, 13)[0])
     tiles = tiles_of(o.planar, o.camera)
     assert len(tiles) == -(-count // TILE) and torch.equal(tiles.order.long().sort()[0], torch.arange(count))
+
+
+def test_tiles_that_are_made_together_are_those_that_are_made_alone():
+    generator = torch.Generator().manual_seed(9)
+    cameras = random_cameras(generator, 12, 13, 17)
+    counts = [0, 1, 64, 65, 700, 700, 1000, GROUP, GROUP + 1, 3 * GROUP + 700, 0, 221]
+    many = [
+        around(generator, n) if n != 221 else lifted(generator, c).points for n, c in zip(counts, cameras, strict=True)
+    ]
+    alone = [tiles_of(points.T, camera) for points, camera in zip(many, cameras)]
+    together = tiles_of_each([points.T for points in many], list(cameras))
+    assert [t.ahead for t in together] == [*[False] * 11, True] and len(alone) == 12
+    for mine, theirs in zip(together, alone, strict=True):
+        for name in ("order", "low", "high", "hull"):
+            a, b = getattr(mine, name), getattr(theirs, name)
+            assert torch.equal(a, b) and a.dtype == b.dtype
+            assert a.untyped_storage().nbytes() == a.numel() * a.element_size(), "no part of what others share"
+    orders = compact_each([points.T.double() for points in many])
+    for order, points in zip(orders, many, strict=True):
+        assert torch.equal(order, compact(points.T.double()))
+        for part in order.split(TILE):
+            assert (part[1:] > part[:-1]).all()
+    observations = [observed(points, camera) for points, camera in zip(many, cameras)]
+    kept = observations[4].tiles  # made before
+    found = tiled(observations)
+    assert found[4] is kept and all(torch.equal(a.order, b.order) for a, b in zip(found, alone))
+    assert all(o.tiles is t for o, t in zip(observations, found, strict=True)) and tiled([]) == []
+
+
+def test_groups_are_parted_at_the_middle_of_their_widest_side():
+    generator = torch.Generator().manual_seed(10)
+    places = torch.rand(3, 8 * TILE, generator=generator) * torch.tensor([[9.0], [4.0], [0.5]])
+
+    def parted(index):  # the obvious way
+        if len(index) <= TILE:
+            return [index.sort()[0]]
+        own = places[:, index]
+        wide = int((own.amax(1) - own.amin(1)).argmax())
+        turn = own[wide].argsort()
+        return [t for half in index[turn].split(len(index) // 2) for t in parted(half)]
+
+    assert torch.equal(compact(places), torch.cat(parted(torch.arange(8 * TILE))))
 
 
 def test_what_the_front_hides_is_told_by_the_farthest_of_all_cells_of_a_block():
