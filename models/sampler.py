@@ -7,11 +7,15 @@ sigmas), through diffusers' scheduler given the sigmas of the released code inst
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
 
 Velocity = Callable[[Tensor, float, float], Tensor]  # (x (C, t, h, w), sigma, timestep in [0, 1000]) -> (C, t, h, w)
 
@@ -140,19 +144,66 @@ def _euler_step(step: float, x: Tensor, v: Tensor) -> Tensor:
 
 def unipc(sampling: Sampling) -> Iterator[tuple[float, float, Advance]]:
     """UniPC of order 2 over Wan's sigmas: even from 0.999 towards 0, shifted, the last step to 0."""
+    sigmas, timesteps, weights = unipc_weights(sampling.steps, sampling.shift)
+    advance = Multistep(weights)
+    for sigma, timestep in zip(sigmas, timesteps):
+        yield sigma, timestep, advance
+
+
+Weights = tuple[tuple[float, ...], ...]  # 3 x 5, see ``_weights``
+
+
+@lru_cache(maxsize=16)
+def unipc_weights(steps: int, shift: float) -> tuple[tuple[float, ...], tuple[float, ...], tuple[Weights, ...]]:
+    """Sigmas, the last one 0, timesteps and weights of all steps, as diffusers' scheduler gives them.
+
+    A step is linear in what it is given, and its weights do not depend on it. So the scheduler is asked once, on the
+    CPU; asked for tensors on a GPU it would make the GPU wait in every step.
+    """
     from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
 
-    scheduler = UniPCMultistepScheduler(
-        prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=sampling.shift
-    )
-    scheduler.set_timesteps(sigmas=np.linspace(0.999, 0.0, sampling.steps + 1)[:-1])
+    scheduler = UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=shift)
+    scheduler.set_timesteps(sigmas=np.linspace(0.999, 0.0, steps + 1)[:-1])
     scheduler.set_begin_index(0)  # two early steps may share an integer timestep, which is how it would look itself up
+    weights = tuple(_weights(scheduler, timestep) for timestep in scheduler.timesteps)
+    return tuple(scheduler.sigmas.tolist()), tuple(map(float, scheduler.timesteps.tolist())), weights
 
-    def advance(at: Tensor, x: Tensor, v: Tensor) -> Tensor:
-        return scheduler.step(v[None], at, x[None], return_dict=False)[0][0]
 
-    for sigma, timestep in zip(scheduler.sigmas.tolist(), scheduler.timesteps):
-        yield sigma, float(timestep), partial(advance, timestep)
+def _weights(scheduler: "UniPCMultistepScheduler", timestep: Tensor) -> Weights:
+    """What a scheduler of order 2 makes of its next step.
+
+    Rows: the next x, and what the scheduler remembers: x as it was corrected, x0 as it was estimated. Columns: x, the
+    velocity, and what it remembered: x as it was corrected, the estimates of x0 of the last step and of the one before.
+    """
+    x, v, corrected, last, before = torch.eye(5, dtype=torch.float64)[:, None]
+    if scheduler.last_sample is not None:
+        scheduler.last_sample, scheduler.model_outputs = corrected, [before, last]
+    after = scheduler.step(v, timestep, x, return_dict=False)[0]
+    rows = torch.cat([after, scheduler.last_sample, scheduler.model_outputs[-1]])
+    return tuple(map(tuple, rows.tolist()))
+
+
+class Multistep:
+    """Steps by their weights, one after another. It keeps three tensors of the size of x from step to step."""
+
+    def __init__(self, weights: Sequence[Weights]) -> None:
+        self.weights = iter(weights)
+        self.remembered: list[Tensor] = []  # x as it was corrected, the last estimates of x0, the newest first
+
+    def __call__(self, x: Tensor, v: Tensor) -> Tensor:
+        given = [x, v, *self.remembered]
+        after, corrected, clean = (weighted(row, given) for row in next(self.weights))
+        self.remembered = [corrected, clean, *self.remembered[1:2]]
+        return after
+
+
+def weighted(weights: Sequence[float], tensors: Sequence[Tensor]) -> Tensor:
+    """The sum of some tensors of one shape, each by its weight; those that weigh nothing are left out."""
+    heavy = [(weight, tensor) for weight, tensor in zip(weights, tensors) if weight]
+    total = heavy[0][1] * heavy[0][0]
+    for weight, tensor in heavy[1:]:
+        total.add_(tensor, alpha=weight)
+    return total
 
 
 SOLVERS: dict[str, Callable[[Sampling], Iterator[tuple[float, float, Advance]]]] = {"euler": euler, "unipc": unipc}

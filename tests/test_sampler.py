@@ -1,7 +1,9 @@
 """The sampler: solutions that are known, frames that stay clean, noise that is the same everywhere."""
 
+import numpy as np
 import pytest
 import torch
+from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
 from spatial_memory.models.sampler import Sampling, guided, noise, sample
 
 SHAPE = (3, 4, 2, 2)  # C t h w
@@ -80,6 +82,34 @@ def test_unipc_survives_steps_that_share_an_integer_timestep(start):
     times = []
     end = sample(lambda x, sigma, t: (times.append(t), x)[1], start, Sampling("unipc", 300, shift=5.0))
     assert len(times) == 300 and len(set(times)) < 300 and end.isfinite().all()
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 7, 40, 300])
+@pytest.mark.parametrize("shift", [1.0, 5.0])
+def test_unipc_takes_the_steps_of_the_scheduler_itself(start, steps, shift):
+    scheduler = UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=shift)
+    scheduler.set_timesteps(sigmas=np.linspace(0.999, 0.0, steps + 1)[:-1])
+    scheduler.set_begin_index(0)
+    expected, given, seen = start.double(), [], []
+    for timestep in scheduler.timesteps:
+        given.append(expected)
+        expected = scheduler.step((3 * expected).sin(), timestep, expected, return_dict=False)[0]
+
+    def velocity(x, sigma, timestep):
+        seen.append((x, sigma, timestep))
+        return (3 * x).sin()
+
+    end = sample(velocity, start.double(), Sampling("unipc", steps, shift=shift))
+    assert (end - expected).abs().max() <= 1e-12
+    assert all((x - other).abs().max() <= 1e-12 for (x, _, _), other in zip(seen, given, strict=True))
+    assert [sigma for _, sigma, _ in seen] == scheduler.sigmas[:-1].tolist()
+    assert [timestep for _, _, timestep in seen] == scheduler.timesteps.tolist()
+
+
+def test_a_film_of_unipc_does_not_hang_on_the_one_before(start):
+    first, other = (sample(lambda x, s, t: x.sin(), x, Sampling("unipc", 4)) for x in (start, start + 1))
+    assert torch.equal(sample(lambda x, s, t: x.sin(), start, Sampling("unipc", 4)), first)
+    assert not torch.equal(first, other)
 
 
 def test_on_step_interrupts_by_raising(start):
