@@ -37,6 +37,11 @@ class Shown:
         if self.code is not None and self.code.shape != self.readout.shape:
             raise ValueError(f"code is {tuple(self.code.shape)}, expected {tuple(self.readout.shape)} as the readout")
 
+    def to(self, device: torch.device) -> "Shown":
+        """The same there."""
+        code = None if self.code is None else self.code.to(device)
+        return Shown(self.readout.to(device), self.known.to(device), self.offset.to(device), code)
+
     def empty(self) -> "Shown":
         """The same window with nothing known. A code stays: it is a constant, or whoever made this makes another."""
         zeros = (torch.zeros_like(part) for part in (self.readout, self.known, self.offset))

@@ -110,7 +110,8 @@ def velocity(world: WorldModel, conditioning: Conditioning, chunk: int = 0) -> C
     preceding = c.references[:, :0] if c.preceding is None else c.preceding
     window = c.shown.readout.shape[1] - preceding.shape[1]
     device = network.device
-    control = world.layout.control(c.shown)[None].to(device)
+    shown = c.shown.to(device)
+    control = world.layout.control(shown)[None]
     context = torch.zeros(0, world.text_channels) if c.context is None else c.context
     if context.ndim != 2 or context.shape[1] != world.text_channels:
         raise ValueError(
@@ -118,8 +119,7 @@ def velocity(world: WorldModel, conditioning: Conditioning, chunk: int = 0) -> C
             f"encoder that {world.name} was trained with (UMT5 for Wan, CLIPLoader type 'wan')"
         )
     context = context[None].to(device)
-    evidence = (c.shown.readout[:, :window], c.shown.known[:window], c.shown.offset[:, :window])
-    shown = Evidence(*(part.to(device) for part in evidence))
+    evidence = Evidence(shown.readout[:, :window], shown.known[:window], shown.offset[:, :window])
     references, preceding = c.references.to(device), preceding.to(device)
 
     def call(x: Tensor, sigma: float, timestep: float) -> Tensor:
@@ -137,7 +137,7 @@ def velocity(world: WorldModel, conditioning: Conditioning, chunk: int = 0) -> C
                 num_references=count,
             )[0]
         output = output[:, count : count + window].to(x)
-        return world.parametrisation(output, x, sigma, shown)
+        return world.parametrisation(output, x, sigma, evidence)
 
     return call
 

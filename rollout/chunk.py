@@ -262,8 +262,9 @@ def decode_film(world: WorldModel, state: RolloutState, on_latent: Callable[[int
 
 def as_colours(frames: Tensor) -> Tensor:
     """Frames just decoded, within [-1, 1], as colours in [0, 1], in their own memory: a film is gigabytes."""
-    for frame in frames:  # one stays in the cache from step to step
-        frame.add_(1).div_(2)
+    half = torch.tensor(0.5, device=frames.device)
+    for frame in frames:  # in one step, in place
+        torch.add(half, frame, alpha=0.5, out=frame)
     return frames
 
 
