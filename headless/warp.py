@@ -97,13 +97,13 @@ def warp_latent(seen: Sequence, height: int, width: int, resample: str) -> tuple
     Raises:
         ValueError: the size does not fit the codec's grid; names the nearest that do.
     """
-    from ..models.codec import MiniCodec
+    from ..models.codec import MiniCodec, signed
     from ..models.mini_codec import load_mini_codec
 
     codec = MiniCodec(load_mini_codec())
     h, w = codec.grid.cells(height, width)
     images = _scaled(seen.images, height, width)
-    latents = codec.encode_frames(images * 2 - 1)  # (C, V, h, w)
+    latents = codec.encode_frames(signed(images))  # (C, V, h, w)
     geometry = _geometry(seen.depth[:-1], seen.depth[:-1] > 0, seen.cameras[:-1])
     begun = time.perf_counter()
     lifted = lift_latents(latents[:, :-1], geometry, range(len(geometry.depth)), -1, resample)

@@ -122,8 +122,8 @@ def union_overlap(overlap: Tensor, k: int, threshold: float = THRESHOLD, pinned:
         Indices of candidates: the pinned ones, then by falling overlap.
     """
     sizes("V", overlap=overlap)
-    ranked = overlap.sort(descending=True, stable=True).indices.tolist()
-    able = [candidate for candidate in ranked if overlap[candidate] > threshold and candidate not in pinned]
+    ranked, enough = overlap.sort(descending=True, stable=True).indices.tolist(), (overlap > threshold).tolist()
+    able = [candidate for candidate in ranked if enough[candidate] and candidate not in pinned]
     return [*pinned, *able[: k - len(pinned)]]
 
 

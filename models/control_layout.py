@@ -103,7 +103,7 @@ def white_code(codec: Codec, coverage: Coverage, least: int = 1) -> Tensor:
     made = _WHITE.setdefault(codec, {})
     count = codec.grid.latent_frames(frames)
     if (height, width) not in made or made[height, width].shape[1] < count:
-        made[height, width] = codec.encode(torch.ones(max(frames, least), 3, height, width))
+        made[height, width] = codec.encode(torch.ones(1, 3, 1, 1).expand(max(frames, least), 3, height, width))
     return made[height, width][:, :count]
 
 

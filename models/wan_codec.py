@@ -6,14 +6,13 @@ that a stream equals one shot to the bit and memory does not grow with the lengt
 
 from collections.abc import Iterable, Iterator
 
-import numpy as np
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan, WanCausalConv3d
 from einops import rearrange
 from torch import Tensor, nn
 
 from ..memory.grid import LatentGrid
-from .codec import OnLatent, check_images, check_latents, frame_groups
+from .codec import OnLatent, check_images, check_latents, film, frame_groups
 
 # The Wan2.2 VAE's own statistics of its latents, channel by channel.
 WAN22_MEAN = (
@@ -84,11 +83,11 @@ class WanCodec:
         """(C, t, h, w) -> (T, 3, H, W) clamped to [-1, 1]."""
         check_latents(latents, self.grid)
         count, h, w = latents.shape[1:]
-        film, done = _film(self.grid.num_frames(count), 3, h * self.grid.spatial, w * self.grid.spatial), 0
+        made, done = film(self.grid.num_frames(count), 3, h * self.grid.spatial, w * self.grid.spatial), 0
         for frames in self._decoded(latents):
-            film[done : done + len(frames)] = frames
+            made[done : done + len(frames)] = frames
             done += len(frames)
-        return film
+        return made
 
     def encode_frames(self, images: Tensor) -> Tensor:
         """(V, 3, H, W) -> (C, V, h, w), each image as a clip of one frame."""
@@ -168,7 +167,7 @@ class WanCodec:
     def _encode_group(self, frames: Tensor, cache: list) -> Tensor:  # (1 or 4, 3, H, W) -> (C, 1, h, w) raw
         patch = self.vae.config["patch_size"] or 1
         weight = self.vae.quant_conv.weight
-        pixels = rearrange(frames, "t c (h q) (w r) -> 1 (c r q) t h w", q=patch, r=patch).to(weight)
+        pixels = rearrange(frames.to(weight.device), "t c (h q) (w r) -> 1 (c r q) t h w", q=patch, r=patch).to(weight)
         moments = self.vae.quant_conv(self.vae.encoder(pixels, feat_cache=cache, feat_idx=[0]))
         return moments[0, : self.grid.channels].float().cpu()
 
@@ -180,13 +179,6 @@ class WanCodec:
         hidden = self.vae.post_quant_conv(raw[None].to(weight))
         pixels = self.vae.decoder(hidden, feat_cache=cache, feat_idx=[0], first_chunk=first)
         return rearrange(pixels, "1 (c r q) t h w -> t c (h q) (w r)", q=patch, r=patch).float()
-
-
-def _film(*shape: int) -> Tensor:
-    """A float32 tensor to be written into. numpy asks for it in large pages, which are mapped and freed many times
-    faster than what torch asks for: a chunk of 33 frames at 704 x 1280 is 0.4 GB.
-    """
-    return torch.from_numpy(np.empty(shape, np.float32))
 
 
 def _empty_cache(network: nn.Module) -> list:

@@ -140,7 +140,7 @@ class WarpMemory(io.ComfyNode):
     def execute(cls, world, state, memory=READ):
         read = blank(world, state) if memory == OFF else warp(world, state)
         shown = images_to_socket(look(world.codec, read))
-        beside = {} if read.code is None else {"code": read.code}
+        beside = {name: getattr(read, name) for name in ("code", "seen") if getattr(read, name) is not None}
         control = latents_to_socket(world.codec, read.control, offset=read.offset, seconds=read.seconds, **beside)
         return io.NodeOutput(control, hole_to_socket(read.known), shown, ui=ui.PreviewImage(shown))
 
@@ -295,6 +295,7 @@ class DenoiseChunk(io.ComfyNode):
             offset,
             code=control.get("code"),
             seconds=control.get("seconds", 0.0),
+            seen=control.get("seen"),
         )
         sampling = sampling_of(world, sampler, steps, guidance_scale, shift)
         progress = Progress(sampling.steps)

@@ -15,7 +15,7 @@ from ..memory.camera import Cameras, concatenate
 from ..memory.geometry import Geometry
 from ..memory.path import cameras_from_slice
 from ..memory.retrieve import References
-from ..models.codec import decode_tail
+from ..models.codec import LEAD, decode_tail, signed
 from ..models.control_layout import Shown
 from ..models.forecast import foretold
 from ..models.sampler import Sampling, Step, Velocity, guided, ignore, noise, sample
@@ -78,7 +78,7 @@ def aim(state: RolloutState, slice_text: str) -> RolloutState:
         raise ValueError(f"the slice begins at frame {begin}, expected {expected}, where chunk {state.chunk} begins")
     if not state.chunk:
         _check_first_pose(state, cameras, state.memory.scene_unit)
-    return replace(state, target=ChunkTarget(begin, begin + len(cameras), cameras), fresh=None)
+    return replace(state, target=ChunkTarget(begin, begin + len(cameras), cameras), fresh=None, seen=None)
 
 
 def denoise(
@@ -136,7 +136,7 @@ def denoise(
     if isinstance(references, TimedReferences):
         seconds = {"retrieve": references.seconds, **seconds}
     return recorded(
-        replace(state, fresh=latents[:, p:]),
+        replace(state, fresh=latents[:, p:], seen=shown.seen),
         frames=[target.start, target.stop],
         coverage=seen.mean().item(),
         hole_rate=(seen < 0.5).float().mean().item(),
@@ -184,7 +184,7 @@ def decode_fresh(world: WorldModel, state: RolloutState) -> Tensor:
     if state.fresh is None:
         raise ValueError("the state has no new latents; DenoiseChunk comes first")
     count = state.fresh.shape[1] + (target.start == 0)
-    frames = decode_tail(world.codec, torch.cat([state.latents, state.fresh], dim=1), count)
+    frames = decode_tail(world.codec, torch.cat([state.latents[:, -LEAD:], state.fresh], dim=1), count)
     return as_colours(frames)
 
 
@@ -228,7 +228,7 @@ def update(
     if state.memory is None:
         raise ValueError("the state has no memory; InitMemory comes before the first chunk")
     assert state.fresh is not None  # fresh_frames saw it
-    codes = world.codec.encode_frames(pictures * 2 - 1) if world.layout.codes == "frames" else state.fresh
+    codes = world.codec.encode_frames(signed(pictures)) if world.layout.codes == "frames" else state.fresh
     memory = write(state.memory, codes, pictures, geometry, frames, state.chunk, writing)
     h, w = codes.shape[-2:]
     remembering = replace(
@@ -280,6 +280,7 @@ def _ended(state: RolloutState) -> RolloutState:
         chunk=state.chunk + 1,
         target=None,
         fresh=None,
+        seen=None,
     )
 
 

@@ -15,10 +15,11 @@ from ..memory.camera import Cameras, concatenate
 from ..memory.cloud import SpatialMemory
 from ..memory.grid import LatentGrid
 from ..memory.splat import Readout, splat_centred, splat_discs
-from ..models.codec import Codec
+from ..models.codec import Codec, signed
 from ..models.control_layout import Coverage
 from ..models.world import WorldModel
 from .plan import ChunkPlan, window
+from .seen import Seen
 from .state import RolloutState, check_target
 
 
@@ -33,6 +34,7 @@ class Warp:
     images: Tensor | None = None  # (T, 3, H, W) the rendered frames of an RGB memory, for a look
     code: Tensor | None = None  # (C, t, h, w) what the layout encodes beside the readout
     seconds: float = 0.0
+    seen: Seen | None = None  # where the new latents' views see points of a latent memory
 
 
 def rendered_control(codec: Codec, readout: Readout) -> tuple[Tensor, Tensor]:
@@ -47,7 +49,7 @@ def rendered_control(codec: Codec, readout: Readout) -> tuple[Tensor, Tensor]:
     Returns:
         control (C, t, h, w) in model space, known (t, h, w) in [0, 1].
     """
-    control = codec.encode(readout.features.clamp(0, 1) * 2 - 1)
+    control = codec.encode(signed(readout.features.clamp(0, 1)))
     coverage = readout.known[:: codec.grid.temporal]  # (t, H, W)
     known = F.avg_pool2d(coverage[:, None], codec.grid.spatial)[:, 0].clamp(0, 1)
     return torch.where(known > 0, control, 0.0), known
@@ -151,7 +153,9 @@ def warp(world: WorldModel, state: RolloutState) -> Warp:
         control = readout.features.transpose(0, 1).contiguous()
         offset = readout.offset.transpose(0, 1).contiguous()
         code = code_of(world, spread(grid, readout.known))
-        return Warp(control, readout.known, offset, readout, code=code, seconds=time.perf_counter() - begun)
+        fresh = slice(clean_latents(world, state), len(every))
+        seen = Seen(memory, readout.depth[fresh], readout.offset[fresh])
+        return Warp(control, readout.known, offset, readout, None, code, time.perf_counter() - begun, seen)
     home, memory = frames.c2w.device, memory.to(reading_device(world, memory))
     readout = splat_discs(memory, frames).to(home)
     control, known = rendered_control(world.codec, readout)

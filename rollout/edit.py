@@ -15,6 +15,7 @@ from ..memory.camera import Cameras
 from ..memory.cloud import Edit, SpatialMemory
 from ..memory.merge import carried_by
 from ..memory.splat import Readout, splat_centred, splat_discs, splat_nearest
+from ..models.codec import signed
 from ..models.world import WorldModel
 from .look import on_pixels
 from .state import RolloutState, check_world
@@ -71,7 +72,7 @@ def with_memory(world: WorldModel, state: RolloutState, memory: SpatialMemory) -
         return Edited(edited, (*notes, *_stale_notes(stale)))
     image, share = start_frame(world, plain, memory, given, state.cameras[:1])
     stale = tuple(frame for frame in stale if frame != 0)
-    code = state.codes[:, :1] if torch.equal(image, state.image) else world.codec.encode_frames(image[None] * 2 - 1)
+    code = state.codes[:, :1] if torch.equal(image, state.image) else world.codec.encode_frames(signed(image[None]))
     edited = replace(
         state,
         memory=memory,

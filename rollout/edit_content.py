@@ -22,6 +22,7 @@ from ..memory.quaternion import matrices_from_quaternions
 from ..memory.regions import Selection
 from ..memory.shapes import sizes
 from ..memory.splat import render_depth, splat_centred, splat_discs
+from ..models.codec import signed
 from ..models.world import WorldModel
 from .look import on_pixels
 from .start import RGB_VOXEL
@@ -95,7 +96,7 @@ def insert_pictures(world: WorldModel, state: RolloutState, images: Tensor, geom
     first, chunk = _next_frame(state, memory), last_chunk(memory)
     frames = tuple(first - i for i in range(views))
     if memory.kind == "latent":
-        lifted = lift_latents(world.codec.encode_frames(images * 2 - 1), geometry, frames, chunk)
+        lifted = lift_latents(world.codec.encode_frames(signed(images)), geometry, frames, chunk)
     else:
         lifted = lift_pixels(images, geometry, frames, chunk, memory.scene_unit * RGB_VOXEL)
     return _insert(memory, lifted)
@@ -124,7 +125,7 @@ def insert_cloud(world: WorldModel, state: RolloutState, cloud: Cloud) -> Insert
     everywhere = torch.ones_like(depth)
     geometry = Geometry(torch.where(seen, depth, 0.0), everywhere, everywhere > 0, cameras, memory.metric, 1.0)
     frames = tuple(first - i for i in range(len(cameras)))
-    lifted = lift_latents(codec.encode_frames(images * 2 - 1), geometry, frames, last_chunk(memory))
+    lifted = lift_latents(codec.encode_frames(signed(images)), geometry, frames, last_chunk(memory))
     return _insert(memory, lifted)
 
 
@@ -156,7 +157,7 @@ def _repainted(
     pixels = on_pixels(cells.view(camera.height, camera.width), *picture.shape[1:])
     painted = picture.clone()
     painted[:, pixels] = tinted(picture[:, pixels].T, colour, strength).T
-    code = codec.encode_frames(painted[None].clamp(0, 1) * 2 - 1)[:, 0]
+    code = codec.encode_frames(signed(painted[None].clamp(0, 1)))[:, 0]
     return code.flatten(1).T[observation.cells[mask].long()].half()
 
 

@@ -43,6 +43,7 @@ def revert(state: RolloutState, chunk: int, world: WorldModel | None = None) -> 
         chunk=chunk + 1,
         target=None,
         fresh=None,
+        seen=None,
         records=state.records[: chunk + 1],
         stale=tuple(frame for frame in state.stale if frame in frames),
     )

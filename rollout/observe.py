@@ -14,6 +14,7 @@ from ..models.geometry import Estimate, GeometryProvider, GivenGeometry, may_be_
 from ..models.masks import given, moving
 from .align import COMPARED, GIVEN, Way, brought, compared_size, fitted, last_good, trust
 from .reported import reported
+from .seen import look
 from .state import ChunkTarget, RolloutState
 
 
@@ -83,8 +84,12 @@ def chunk_geometry(
     keep = may_be_remembered(found, moves, skies)
     as_it_is = found.metric and state.memory.metric  # a fit could only add its own error, chunk by chunk
     if as_it_is:
-        cells = (max(1, state.code_cameras.height // 2), max(1, state.code_cameras.width // 2))
-        depth, rows = found.depth, reported(state.memory, cameras, found.depth, keep, found.confidence, cells)
+        latent = (state.code_cameras.height, state.code_cameras.width)
+        cells = (max(1, latent[0] // 2), max(1, latent[1] // 2))
+        seen = state.seen
+        if seen is None or seen.memory is not state.memory:
+            seen = look(state.memory, cameras, latent, cells)
+        depth, rows = found.depth, reported(seen, cameras, found.depth, keep, found.confidence, cells)
     else:
         depth, rows = _fitted(provider, state, found, keep, rendered)
     return ChunkGeometry(

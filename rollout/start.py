@@ -15,6 +15,7 @@ from ..memory.lift import CONFIDENT, at_centres, lift_latents, lift_pixels
 from ..memory.merge import POLICIES, merge
 from ..memory.rendering import Rendering
 from ..memory.shapes import sizes
+from ..models.codec import signed
 from ..models.geometry import GeometryProvider, may_be_remembered
 from ..models.masks import given
 from ..models.world import WorldModel
@@ -52,7 +53,7 @@ def start(
     check_cameras(cameras)
     if any(prompts) and not world.reads_text:
         logger.warning("the world model %r reads no text: the prompt is ignored", world.name)
-    codes = world.codec.encode_frames(images * 2 - 1)
+    codes = world.codec.encode_frames(signed(images))
     return RolloutState(
         world=world.name,
         image=images[0],

@@ -12,6 +12,7 @@ from ..memory.memory_file import memory_from_tensors, memory_to_tensors
 from ..memory.path import CameraPath
 from ..memory.shapes import sizes
 from ..memory.store import Rows, load_tensors, save_tensors
+from .seen import Seen
 
 KIND = "rollout"  # of the header; the file format and its version are the store's
 
@@ -50,6 +51,7 @@ class RolloutState:
     records: tuple[dict, ...] = ()  # one per chunk begun: coverage, references, seconds by stage, ...
     given: Tensor | None = None  # (3, H, W) the start frame as it was given, where an edit changed it
     stale: tuple[int, ...] = ()  # candidates that show what was edited since: never references again
+    seen: Seen | None = None  # where the chunk's new views see the memory, where that is known; it can be asked again
     outdated: bool = False  # the start frame shows an edit that was undone after the film had begun
 
     @property
@@ -69,7 +71,7 @@ class RolloutState:
         """Bytes that this value keeps alive (the host's cache asks)."""
         tensors = [self.image, self.latents, self.codes, self.cameras.c2w, self.cameras.K]
         tensors += [self.code_cameras.c2w, self.code_cameras.K] + [t for t in (self.fresh, self.given) if t is not None]
-        own = sum(t.numel() * t.element_size() for t in tensors)
+        own = sum(t.numel() * t.element_size() for t in tensors) + (self.seen.get_ram_usage() if self.seen else 0)
         return own + (self.memory.get_ram_usage() if self.memory else 0)
 
 

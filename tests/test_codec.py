@@ -4,7 +4,7 @@ import pytest
 import torch
 from spatial_memory.memory.grid import LatentGrid
 from spatial_memory.models import wan_codec
-from spatial_memory.models.codec import MiniCodec, decode_tail, frame_groups
+from spatial_memory.models.codec import MiniCodec, decode_tail, frame_groups, signed
 from spatial_memory.models.mini_codec import MiniCodecNetwork
 from spatial_memory.models.wan_codec import WAN22_VAE, WanCodec, spans, tile_ramp
 
@@ -267,3 +267,12 @@ def test_frame_groups_are_cut_whatever_the_clips():
 def test_the_grids_are_what_the_papers_and_the_mini_models_use(mini, wan):
     assert mini.grid == LatentGrid(24, 4, 8, 2) and mini.independent
     assert wan.grid == LatentGrid(48, 4, 16, 2) and not wan.independent
+
+
+def test_colours_are_signed_to_the_bit_and_left_as_they_were():
+    colours = torch.rand(3, 3, 37, 53, generator=torch.Generator().manual_seed(4))
+    colours[0, 0, 0, :4] = torch.tensor([0.0, 1.0, 0.5, 1e-8])
+    before = colours.clone()
+    for some in (colours, colours[::2], colours[:, :, ::3, 1:]):
+        assert torch.equal(signed(some), some * 2 - 1)
+    assert torch.equal(colours, before)

@@ -7,10 +7,12 @@ import pytest
 import tiny_rollout as tiny
 import torch
 from spatial_memory.memory.camera import Cameras, intrinsics_from_fov, stack
+from spatial_memory.memory.presets import dolly
 from spatial_memory.models.geometry import GivenGeometry
-from spatial_memory.rollout import chunk
+from spatial_memory.rollout import chunk, observe
 from spatial_memory.rollout.align import ALONE, GIVEN, Way, brought, compared, fitted, last_good, trust
 from spatial_memory.rollout.observe import fallback, fresh_frames
+from spatial_memory.rollout.seen import look
 from spatial_memory.rollout.state import load_state, recorded, save_state
 
 CAMERA = Cameras(torch.eye(4), intrinsics_from_fov(60.0, 48, 80), 48, 80)
@@ -112,6 +114,32 @@ def test_metres_over_metres_are_taken_as_they_are_and_the_record_warns_where_the
     assert [("warning" in row) for row in geometry.alignment] == [s in (1.2, 3.0, 0.5) for s in scales]
     assert "agree with what the memory shows" in geometry.alignment[3]["warning"] and len(caplog.records) == 3
     assert geometry.alignment[3]["residual"] == 1.0  # three times as far is off by all of it, at most
+
+
+@pytest.mark.parametrize("path", [tiny.PATH, dolly(33)])
+def test_where_the_control_saw_the_memory_is_not_asked_again_and_says_the_same(monkeypatch, path):
+    first = tiny.begin(path=path)
+    state, images = tiny.denoised(tiny.aimed(metric(first), path))
+    asked = []
+    monkeypatch.setattr(observe, "look", lambda *given: asked.append(given) or look(*given))
+    provider = Scaled(metric=True, scales=(1.0, 1.03, 1.2, 3.0, 1.0, 0.5, 1.0, 1.0))
+    known = chunk.chunk_geometry(provider, state, images).alignment
+    assert not asked and state.seen.memory is state.memory and state.get_ram_usage() > first.get_ram_usage()
+    again = chunk.chunk_geometry(provider, replace(state, seen=None), images).alignment
+    assert len(asked) == 1 and again == known and min(row["overlap"] for row in known) > 0.1
+    half = replace(state, memory=state.memory.select(lambda o: o.points[:, 0] < 0))  # another memory
+    other = chunk.chunk_geometry(provider, half, images).alignment
+    assert len(asked) == 2 and other[0]["overlap"] < known[0]["overlap"]
+    assert chunk.aim(state, path.slice(0, 24)).seen is None
+    done = chunk.update(tiny.WORLD, state, images, chunk.chunk_geometry(provider, state, images))
+    assert done.seen is None and chunk.forget(tiny.WORLD, state).seen is None
+
+
+def test_colours_are_asked_where_they_are_seen(fresh):
+    state, images = tiny.denoised(tiny.aimed(metric(tiny.begin("rgb"))))
+    assert state.seen is None
+    rows = chunk.chunk_geometry(Scaled(metric=True), state, images).alignment
+    assert all(row["overlap"] > 0.3 and row["residual"] < 0.02 for row in rows)
 
 
 def test_little_overlap_is_no_reason_to_warn():

@@ -5,10 +5,12 @@ import torch
 from scenes import geometry, memory_of, pose
 from spatial_memory.memory.camera import Cameras, flat_cells, intrinsics_from_fov, project_planar
 from spatial_memory.memory.lift import lift_latents
-from spatial_memory.rollout.reported import reported
+from spatial_memory.rollout.reported import nearest_in_cells, reported
+from spatial_memory.rollout.seen import Seen, look
 
 H, W = 48, 72
 CELLS = (4, 6)
+FINE = (12, 18)  # on which the memory was written
 ROLL = pose(axis=(0.0, 0.0, 1.0), degrees=180.0)
 HERE = [torch.eye(4), pose((0.1, 0.0, 0.9)), ROLL, pose((0.2, 0.1, 0.0), degrees=6.0)]
 
@@ -59,7 +61,8 @@ def test_each_record_is_that_of_the_points_themselves(scale):
     depth[3, :, :20] = 0  # not known
     keep = torch.ones(4, H, W, dtype=torch.bool)
     keep[1, H // 2 :] = False
-    rows = reported(place, cameras, depth, keep, torch.ones(4, H, W), CELLS)
+    seen = look(place, cameras, FINE, CELLS)
+    rows = reported(seen, cameras, depth, keep, torch.ones(4, H, W), CELLS)
     for view, row in enumerate(rows):
         overlap, errors = expected(place, cameras[view], depth[view], keep[view])
         assert row["how"] == "metric" and (row["scale"], row["shift"]) == (1.0, 0.0)
@@ -76,5 +79,31 @@ def test_where_the_memory_shows_nothing_nothing_is_compared():
     keep = torch.ones(1, H, W, dtype=torch.bool)
     away = Cameras(pose(axis=(0.0, 1.0, 0.0), degrees=180.0)[None], cameras.K, H, W)
     for place, seen in ((memory_of([]), cameras), (memory(), away)):
-        (row,) = reported(place, seen, depth, keep, torch.ones(1, H, W), CELLS)
+        found = look(place, seen, FINE, CELLS)
+        (row,) = reported(found, seen, depth, keep, torch.ones(1, H, W), CELLS)
         assert row == {"how": "metric", "scale": 1.0, "shift": 0.0, "overlap": 0.0}
+
+
+@pytest.mark.parametrize("grid", [(12, 18), (9, 13), (5, 7), (4, 6)])
+def test_the_nearest_point_of_a_cell_is_that_of_a_loop_over_all_that_is_seen(grid):
+    generator = torch.Generator().manual_seed(sum(grid))
+    depth = torch.randint(1, 4, (2, *grid), generator=generator).float()  # ties in plenty
+    depth[torch.rand(2, *grid, generator=generator) < 0.6] = 0
+    depth[1, : grid[0] // 2] = 0
+    offset = torch.rand(2, 2, *grid, generator=generator) - 0.5
+    offset[0, :, 0, 0] = torch.tensor([0.5, 0.5])  # on the border of its cell
+    least, pixel = nearest_in_cells(Seen(memory(), depth, offset), (H, W), *CELLS)
+    expected = {}
+    for view, row, column in (depth > 0).nonzero().tolist():
+        u, v = (torch.tensor([column, row]) + 0.5 + offset[view, :, row, column]).tolist()
+        share = (v / grid[0], u / grid[1])
+        cell, at = (tuple(min(int(s * n), n - 1) for s, n in zip(share, size)) for size in (CELLS, (H, W)))
+        found = (depth[view, row, column].item(), (view * H + at[0]) * W + at[1])
+        expected[(view, *cell)] = min(expected.get((view, *cell), (torch.inf, 0)), found)
+    assert 0 < len(expected) < 2 * CELLS[0] * CELLS[1]
+    for view, row, column in torch.ones(2, *CELLS).nonzero().tolist():
+        cell = (view, row, column)
+        if cell not in expected:
+            assert least[cell] == 0 and 0 <= pixel[cell] < 2 * H * W
+        else:
+            assert (least[cell].item(), pixel[cell].item()) == expected[cell]

@@ -39,6 +39,7 @@ def test_the_control_carries_its_offsets_and_a_control_from_elsewhere_lies_on_th
     state = tiny_rollout.aimed(tiny_rollout.begin())
     control, hole, *_ = chunk_nodes.WarpMemory.execute(tiny_rollout.WORLD, state).result
     assert control["offset"].shape == (2, *hole.shape) and control["offset"].abs().max() > 0.1
+    assert chunk_nodes.DenoiseChunk.execute(tiny_rollout.WORLD, state, control, hole).result[0].seen is control["seen"]
     bare = {"samples": control["samples"]}
     made = [
         chunk_nodes.DenoiseChunk.execute(tiny_rollout.WORLD, state, told, hole).result[0].fresh
