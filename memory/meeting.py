@@ -14,7 +14,7 @@ from .between import WIDER, between
 from .camera import concatenate
 from .laid import Laid
 from .normals import decode_normals
-from .observation import Observation, owners, runs, spacing_of
+from .observation import Observation, depth_of, owners, runs, spacing_of
 
 AGREES = 0.5  # cosine between the normals of one surface, at least
 TOGETHER = 1 << 18  # cells of the views that are asked at once
@@ -96,14 +96,17 @@ def _met(older: Laid, fresh: Sequence[Observation], tolerance: float, near: floa
     mine = torch.full((views * size,), -1, device=device)
     mine[place] = torch.arange(len(place), device=device)
     nowhere = torch.zeros(1, device=device)  # the depth where there is no cell: nothing is near it
-    depth = torch.cat([*(o.depth for o in fresh), nowhere])
+    owner = torch.arange(views, device=device).repeat_interleave(counts)
+    planar = torch.cat([o.planar for o in fresh], 1)
+    depth = torch.cat([depth_of(fresh, owner, planar), nowhere])
     grid = depth[mine].view(views, cameras.height, cameras.width)
     apart = tolerance + WIDER
     found = between(older, cameras, torch.where(grid > 0, grid * (1 - apart), torch.inf), grid * (1 + apart), near)
     cell = mine[found.view * size + found.cell]
     here = ((found.z - depth[cell]).abs() <= tolerance * depth[cell]).nonzero()[:, 0]  # on its surface
     view, cell, point = found.view[here], cell[here], found.point[here]
-    footprint, confidence, normals = (torch.cat([getattr(o, name) for o in fresh])[cell] for name in OWN)
+    footprint = spacing_of(fresh, view, planar.index_select(1, cell))
+    confidence, normals = (torch.cat([getattr(o, name) for o in fresh])[cell] for name in ("confidence", "normals"))
     old_footprint, old_confidence, old_normals = _told(older.observations, point, found.place[:, here])
     one, other = decode_normals(normals), decode_normals(old_normals)
     unsure = (one == 0).all(1) | (other == 0).all(1)
@@ -112,9 +115,6 @@ def _met(older: Laid, fresh: Sequence[Observation], tolerance: float, near: floa
     ends = torch.bincount(view[same], minlength=views).tolist()
     parts = zip(*(getattr(pairs, field.name).split(ends) for field in fields(Pairs)))
     return [Meeting(Pairs(*part), own) for part, own in zip(parts, point[same].split(ends))]
-
-
-OWN = ("spacing", "confidence", "normals")  # of a new cell
 
 
 def _told(observations: Sequence[Observation], point: Tensor, place: Tensor) -> tuple[Tensor, Tensor, Tensor]:

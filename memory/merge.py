@@ -167,13 +167,15 @@ def looked_through(memory: SpatialMemory, points: Tensor, tolerance: float = SUR
 
 def retired(memory: SpatialMemory, index: Tensor, chunk: int) -> SpatialMemory:
     """The memory in which some points draw no more from ``chunk`` on. ``index`` (K,) into the living points."""
+    if not len(index):
+        return memory
     kept = list(memory.observations)
     for number, _, local in by_observation(memory.living, index):
         o = kept[number]
         mask = torch.zeros(len(o), dtype=torch.bool, device=index.device)
         mask[local if o.live is None else o.live.nonzero()[:, 0][local]] = True
         kept[number] = o.marked("retired", mask, chunk)
-    return replace(memory, observations=tuple(kept)) if len(index) else memory
+    return replace(memory, observations=tuple(kept))
 
 
 def _held_against(

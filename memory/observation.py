@@ -190,13 +190,21 @@ def spacing_of(observations: Sequence[Observation], owner: Tensor, place: Tensor
     """``Observation.spacing`` of points (3, K) world, each of an observation of its own (K,) int64: the same bits."""
     if not observations:
         return place.new_empty(0)
-    c2w, K = (torch.stack([getattr(o.camera, name) for o in observations]).to(place.device) for name in ("c2w", "K"))
+    K = torch.stack([o.camera.K for o in observations]).to(place.device)
     voxel = torch.tensor([o.voxel for o in observations], device=place.device)
-    focal, rows = torch.minimum(K[:, 0, 0], K[:, 1, 1]), invert_rigid(c2w)[:, 2]
-    x, y, z = place
-    a, b, c, d = (column.index_select(0, owner) for column in rows.T)
-    depth = x * a + y * b + z * c + d
+    focal = torch.minimum(K[:, 0, 0], K[:, 1, 1])
+    depth = depth_of(observations, owner, place)
     return torch.maximum(depth / focal.index_select(0, owner), voxel.index_select(0, owner))
+
+
+def depth_of(observations: Sequence[Observation], owner: Tensor, place: Tensor) -> Tensor:
+    """``Observation.depth`` of points (3, K) world, each of an observation of its own (K,) int64: the same bits."""
+    if not observations:
+        return place.new_empty(0)
+    c2w = torch.stack([o.camera.c2w for o in observations]).to(place.device)
+    x, y, z = place
+    a, b, c, d = (column.index_select(0, owner) for column in invert_rigid(c2w)[:, 2].T)
+    return x * a + y * b + z * c + d
 
 
 def joined(observations: Sequence[Observation], name: str, empty: Tensor) -> Tensor:

@@ -176,22 +176,34 @@ def fence(depth: Tensor, reach: Tensor) -> Tensor:
     place, z, far = place[order], z.view(-1), far.view(-1)
     reaches, fronts, edge = -far[place], z[place], pad * wide + pad
     quarters = depth.new_full((4, z.numel()), torch.inf)
-    covers, steps = quarters.unbind(0), list(product(range(-pad, pad + 1), repeat=2))
-    distances = reaches.new_tensor([-math.hypot(*step) for step in steps])
-    counts = torch.searchsorted(reaches, distances).tolist()  # of each step, those that reach farther
-    for (down, right), count in zip(steps, counts):
-        distance, shift = math.hypot(down, right), down * wide + right
-        cover = covers[_quarter(-right, -down)]
-        if not (count and distance):
-            continue
+    covers, inside = quarters.unbind(0), slice(edge, z.numel() - edge)
+    rings = _rings(pad)
+    counts = torch.searchsorted(reaches, reaches.new_tensor([-distance for distance, _ in rings])).tolist()
+    for (distance, steps), count in zip(rings, counts):  # ``count`` fronts reach farther
         if 8 * count > z.numel():  # most do: in a row, without a list
-            part = cover[edge + shift : z.numel() - edge + shift]
-            torch.minimum(part, torch.where(far > distance, z, torch.inf)[edge : z.numel() - edge], out=part)
-        else:
-            there = place[:count] + shift
-            nearer = torch.minimum(cover.index_select(0, there), fronts[:count])
-            cover.index_copy_(0, there, nearer)
+            masked = torch.where(far > distance, z, torch.inf)[inside]
+            for quarter, down, right in steps:
+                shift = down * wide + right
+                part = covers[quarter][edge + shift : z.numel() - edge + shift]
+                torch.minimum(part, masked, out=part)
+        elif count:
+            some, near = place[:count], fronts[:count]
+            for quarter, down, right in steps:
+                there, cover = some + (down * wide + right), covers[quarter]
+                cover.index_copy_(0, there, torch.minimum(cover.index_select(0, there), near))
     return quarters.amax(0).view(views, high, wide)[:, pad : pad + h, pad : pad + w].contiguous()
+
+
+def _rings(pad: int) -> list[tuple[float, list[tuple[int, int, int]]]]:
+    """The steps (quarter, down, right) to all cells at most ``pad`` rows and columns away, by their distance.
+
+    The quarter is the one of the cell that the step leads to in which the step began.
+    """
+    rings: dict[float, list[tuple[int, int, int]]] = {}
+    for down, right in product(range(-pad, pad + 1), repeat=2):
+        if down or right:
+            rings.setdefault(math.hypot(down, right), []).append((_quarter(-right, -down), down, right))
+    return sorted(rings.items())
 
 
 def among(keys: Tensor, known: Tensor) -> Tensor:

@@ -7,11 +7,11 @@ Latents leave normalised ("model space") as CPU float32; ComfyUI's LATENT is raw
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..memory.grid import LatentGrid
+from ..memory.pages import roomy
 
 MINI_GRID = LatentGrid(channels=24, temporal=4, spatial=8, patch=2)
 
@@ -49,18 +49,15 @@ class Codec(Protocol):
         """The inverse of ``to_raw``."""
 
 
-def film(*shape: int) -> Tensor:
-    """A float32 tensor on the CPU to be written into.
-
-    numpy asks for it in large pages, which are mapped and freed many times faster than what torch asks for: a chunk of
-    33 frames at 704 x 1280 is 0.4 GB.
-    """
-    return torch.from_numpy(np.empty(shape, np.float32))
+def appended(stream: Tensor, more: Tensor) -> Tensor:
+    """Latents (C, t, h, w) and more behind them, as a new stream: of a long film it is large."""
+    channels, frames, h, w = stream.shape
+    return torch.cat([stream, more], 1, out=roomy((channels, frames + more.shape[1], h, w), stream.device))
 
 
 def signed(colours: Tensor) -> Tensor:
     """Colours in [0, 1] as codecs take them, in [-1, 1]: the bits of ``colours * 2 - 1``, in one step."""
-    made = film(*colours.shape) if colours.device.type == "cpu" else torch.empty_like(colours)
+    made = roomy(colours.shape, colours.device)
     return torch.add(torch.tensor(-1.0, device=colours.device), colours, alpha=2, out=made)
 
 

@@ -12,7 +12,8 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from ..memory.grid import LatentGrid
-from .codec import OnLatent, check_images, check_latents, film, frame_groups
+from ..memory.pages import roomy
+from .codec import OnLatent, check_images, check_latents, frame_groups
 
 # The Wan2.2 VAE's own statistics of its latents, channel by channel.
 WAN22_MEAN = (
@@ -83,7 +84,8 @@ class WanCodec:
         """(C, t, h, w) -> (T, 3, H, W) clamped to [-1, 1]."""
         check_latents(latents, self.grid)
         count, h, w = latents.shape[1:]
-        made, done = film(self.grid.num_frames(count), 3, h * self.grid.spatial, w * self.grid.spatial), 0
+        size = (self.grid.num_frames(count), 3, h * self.grid.spatial, w * self.grid.spatial)
+        made, done = roomy(size, torch.device("cpu")), 0
         for frames in self._decoded(latents):
             made[done : done + len(frames)] = frames
             done += len(frames)

@@ -15,7 +15,7 @@ from ..memory.camera import Cameras, concatenate
 from ..memory.geometry import Geometry
 from ..memory.path import cameras_from_slice
 from ..memory.retrieve import References
-from ..models.codec import LEAD, decode_tail, signed
+from ..models.codec import LEAD, appended, decode_tail, signed
 from ..models.control_layout import Shown
 from ..models.forecast import foretold
 from ..models.sampler import Sampling, Step, Velocity, guided, ignore, noise, sample
@@ -234,7 +234,7 @@ def update(
     remembering = replace(
         state,
         memory=memory,
-        codes=torch.cat([state.codes, codes], dim=1),
+        codes=appended(state.codes, codes),
         code_frames=state.code_frames + frames,
         code_cameras=concatenate([state.code_cameras, new_cameras(world, state).resized(h, w)]),
     )
@@ -275,7 +275,7 @@ def _ended(state: RolloutState) -> RolloutState:
     done = recorded(state, points=points, memory_bytes=nbytes)
     return replace(
         done,
-        latents=torch.cat([state.latents, fresh], dim=1),
+        latents=appended(state.latents, fresh),
         cameras=concatenate([state.cameras, target.cameras]) if target.start else target.cameras,
         chunk=state.chunk + 1,
         target=None,

@@ -23,6 +23,7 @@ from spatial_memory.memory.camera import (
 from spatial_memory.memory.front import front, reaching, visible
 from spatial_memory.memory.laid import laid_out, shown, sifted
 from spatial_memory.memory.observation import Observation, tiled
+from spatial_memory.memory.steps import BUSY, at_once
 from spatial_memory.memory.tiles import GROUP, TILE, compact, compact_each, tiles_of, tiles_of_each
 
 ROLL = pose(axis=(0.0, 0.0, 1.0), degrees=180.0)
@@ -438,3 +439,20 @@ def test_no_point_of_a_block_lies_nearer_or_elsewhere_than_its_pair_says():
             whole += span == [0, 18, 0, 10]
             narrow += (span[1] - span[0]) * (span[3] - span[2]) < 30
     assert whole > 20 and narrow > 1000
+
+
+def test_what_a_look_keeps_is_counted_and_no_copy_of_the_points_is():
+    laid, cameras = laid_out(cloud()), views()
+    before = laid.get_ram_usage()
+    front(laid, cameras)
+    tiles = laid.low.shape[1]
+    assert laid.get_ram_usage() == before + tiles * (3 * 8 * 4 + 2 * 8) + 8 * len(laid.observations)
+    assert "whole" in laid.__dict__ and "_places" not in laid.whole.__dict__
+    assert shown(laid, cameras).hulls is laid.whole.hulls
+
+
+@pytest.mark.parametrize(("threads", "steps"), [(1, 1), (2, 1), (5, 2), (64, 4)])
+def test_more_threads_share_a_larger_step(monkeypatch, threads, steps):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    assert at_once(torch.device("cpu"), 1000) == 1000 * steps
+    assert at_once(torch.device("cuda"), 1000) == BUSY

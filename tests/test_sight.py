@@ -148,6 +148,27 @@ def test_an_edge_hides_nothing_beside_it_and_a_ring_what_it_encloses():
     assert (fence(depth, torch.ones_like(reach)) == torch.inf).all()  # they do not reach each other
 
 
+@pytest.mark.parametrize("crowded", [0.02, 0.3, 1.0])  # fronts in few cells, in some, in all
+def test_the_fence_is_that_of_a_loop_over_all_pairs_of_cells(crowded):
+    generator = torch.Generator().manual_seed(int(100 * crowded))
+    depth = 1 + torch.rand(2, 14, 19, generator=generator)
+    depth[torch.rand(2, 14, 19, generator=generator) > crowded] = torch.inf
+    reach = 6 * torch.rand(2, 14, 19, generator=generator)
+    reach[depth == torch.inf] = 0
+    expected = torch.full((2, 14, 19), torch.inf)
+    for view, row, column in torch.ones(2, 14, 19).nonzero().tolist():
+        nearest = [torch.inf] * 4
+        for r, c in (depth[view] < torch.inf).nonzero().tolist():
+            down, right = r - row, c - column
+            if not 0 < math.hypot(down, right) < min(reach[view, r, c].item(), WIDEST * 14):
+                continue
+            quarter = int(math.degrees(math.atan2(down, right)) % 360 // 90)
+            nearest[quarter] = min(nearest[quarter], depth[view, r, c].item())
+        expected[view, row, column] = max(nearest)
+    assert torch.equal(fence(depth, reach), expected)
+    assert crowded < 0.1 or (expected < torch.inf).any()
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_growth_in_any_steps_tells_the_same_as_a_fresh_look(seed):
     generator = torch.Generator().manual_seed(seed)
