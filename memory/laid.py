@@ -1,7 +1,7 @@
 """The tiles of many observations laid out behind one another, and those of them that some view may see."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -31,19 +31,9 @@ class Laid:
     ahead: Tensor  # (O,) bool
     c2w: Tensor  # (4, 4, O)
 
-    @cached_property
-    def whole(self) -> "Shown":
-        """All observations and all their tiles."""
-        owner, tile = _numbered(self.tiles)
-        number = torch.arange(len(self.tiles), device=owner.device)
-        hulls = corners(self.low, self.high, self.ahead.index_select(0, owner), self.c2w.index_select(2, owner))
-        return Shown(self.observations, number, self.begin, owner, tile, hulls)
-
     def get_ram_usage(self) -> int:
         """Bytes of what was derived."""
-        bounds = [self.hulls, self.low, self.high, self.group_low, self.group_high]
-        if "whole" in self.__dict__:
-            bounds += [self.whole.number, self.whole.owner, self.whole.tile, self.whole.hulls]
+        bounds = (self.hulls, self.low, self.high, self.group_low, self.group_high)
         own = (self.begin, self.tiles, self.ahead, self.c2w, *bounds)
         return sum(t.numel() * t.element_size() for t in own)
 
@@ -143,7 +133,7 @@ def shown(laid: Laid, cameras: Cameras, margin: float = 0.0) -> Shown:
     Args:
         margin: pixels around the image that count as seen.
     """
-    return replace(laid.whole) if laid.low.shape[1] <= FEW else sifted(laid, cameras, margin)  # its points are not kept
+    return everything(laid) if laid.low.shape[1] <= FEW else sifted(laid, cameras, margin)
 
 
 def sifted(laid: Laid, cameras: Cameras, margin: float = 0.0) -> Shown:
@@ -163,6 +153,14 @@ def sifted(laid: Laid, cameras: Cameras, margin: float = 0.0) -> Shown:
     hulls = _hulls(laid, laid.low, laid.high, column, source)
     some = tuple(laid.observations[i] for i in which.tolist())
     return Shown(some, which, laid.begin.index_select(0, which), owner, tile, hulls)
+
+
+def everything(laid: Laid) -> Shown:
+    """All observations and all their tiles. Not kept: it would take two bytes a point."""
+    owner, tile = _numbered(laid.tiles)
+    number = torch.arange(len(laid.tiles), device=owner.device)
+    hulls = corners(laid.low, laid.high, laid.ahead.index_select(0, owner), laid.c2w.index_select(2, owner))
+    return Shown(laid.observations, number, laid.begin, owner, tile, hulls)
 
 
 def _hulls(laid: Laid, low: Tensor, high: Tensor, column: Tensor, source: Tensor) -> Tensor:
