@@ -75,17 +75,17 @@ def scattered(latents: int) -> SpatialMemory:
     return memory_of(points, arc(latents), generator)
 
 
-def all_around(latents: int) -> SpatialMemory:
+def all_around(latents: int, seed: int = 0) -> SpatialMemory:
     """Points in every direction, uniform over the sphere, shared out over the observations at random."""
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(seed)
     ray = torch.nn.functional.normalize(torch.randn(latents * CELLS, 3, generator=generator), dim=1)
     reach = _depths(latents * CELLS, generator)[:, None]
     return memory_of((ray * reach).view(latents, CELLS, 3), arc(latents), generator)
 
 
-def frames_around(latents: int) -> SpatialMemory:
+def frames_around(latents: int, seed: int = 0) -> SpatialMemory:
     """Points in every direction as frames leave them: each observation is one view, turned at random."""
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(seed)
     cameras = turned(latents, generator)
     return memory_of(frames(cameras, generator), cameras, generator)
 

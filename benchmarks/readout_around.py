@@ -4,6 +4,7 @@
 observation is what one frame saw, and views pass over those that they cannot see.
 
     python benchmarks/readout_around.py
+    python benchmarks/readout_around.py --seed 3
     python benchmarks/readout_around.py --device cuda
 """
 
@@ -15,10 +16,10 @@ from measure import say
 from readout import against_sorted
 
 
-def compared(latents: int, repeats: int, device: str = "cpu") -> dict[str, object]:
+def compared(latents: int, repeats: int, device: str = "cpu", seed: int = 0) -> dict[str, object]:
     """The row of ``readout_around``."""
     cameras = arc(VIEWS)
-    loose, framed = all_around(latents), frames_around(latents)
+    loose, framed = all_around(latents, seed), frames_around(latents, seed)
     row, bounded = (against_sorted(memory, cameras, repeats, device) for memory in (loose, framed))
     return {
         **row,
@@ -34,8 +35,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--device", default="cpu", help="where the memory lies and is read")
+    parser.add_argument("--seed", type=int, default=0, help="of what is drawn at random")
     args = parser.parse_args()
-    say("readout_around", **compared(288, args.repeats, args.device))
+    say("readout_around", **compared(288, args.repeats, args.device, args.seed))
     return 0
 
 
