@@ -197,12 +197,12 @@ def fence(depth: Tensor, reach: Tensor) -> Tensor:
 def _rings(pad: int) -> list[tuple[float, list[tuple[int, int, int]]]]:
     """The steps (quarter, down, right) to all cells at most ``pad`` rows and columns away, by their distance.
 
-    The quarter is the one of the cell that the step leads to in which the step began.
+    The quarter is where the step leads. Seen from there it began in the opposite one: the same four, named otherwise.
     """
     rings: dict[float, list[tuple[int, int, int]]] = {}
     for down, right in product(range(-pad, pad + 1), repeat=2):
         if down or right:
-            rings.setdefault(math.hypot(down, right), []).append((_quarter(-right, -down), down, right))
+            rings.setdefault(math.hypot(down, right), []).append((_quarter(right, down), down, right))
     return sorted(rings.items())
 
 

@@ -1,6 +1,7 @@
 """One chunk at a tiny size: what each step reads, makes and leaves alone."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import tiny_rollout as tiny
@@ -219,6 +220,21 @@ def test_mirage_repeats_the_last_latent_and_puts_two_behind_the_target():
     assert done.fresh.shape[1] == 8 and images.shape[0] == 32
     assert chunk.blank(MIRAGE, aimed).known.shape == (11, 8, 12)
     assert torch.equal(window_cameras(MIRAGE, aimed).c2w, path.c2w[32:65])
+
+
+@pytest.mark.parametrize("independent", [True, False])
+def test_of_the_stream_only_what_warms_the_decoder_up_is_decoded_again(first, second, independent):
+    codec, given = tiny.WORLD.codec, []
+    told = SimpleNamespace(
+        grid=codec.grid, independent=independent, decode=lambda z: given.append(z) or codec.decode(z)
+    )
+    for state, lead in ((first, 0), (second, 1 if independent else 2)):
+        done, images = tiny.denoised(tiny.aimed(state))
+        given.clear()
+        frames = chunk.decode_fresh(replace(tiny.WORLD, codec=told), done)
+        stream = torch.cat([done.latents, done.fresh], 1)
+        count = done.fresh.shape[1] + lead + (state is first)
+        assert torch.equal(given[0], stream[:, -count:]) and torch.equal(frames, images)
 
 
 def test_aiming_refuses_a_slice_that_does_not_follow(first, second):

@@ -94,6 +94,7 @@ def test_union_overlap_equals_its_loop_twin(seed, k):
     assert union_overlap(overlap, k, 0.04) == oracle.union_overlap(as_sets(targets), as_sets(candidates), k, 0.04)
     assert union_overlap(overlap, 3, 0.04, pinned=[14, 2])[:2] == [14, 2]
     assert len(union_overlap(overlap, 3, 1.0, pinned=[14, 2])) == 2  # a pin needs no overlap
+    assert union_overlap(torch.tensor([0.5, 0.25, 0.75]), 3, 0.5) == [2]  # more than the threshold
     first, second = union_overlap(overlap, 2, 0.04)
     assert union_overlap(overlap, 2, 0.04, pinned=[second]) == [second, first]  # what is pinned is taken once
     assert union_overlap(overlap, 2, 0.04, pinned=[first]) == [first, second]
