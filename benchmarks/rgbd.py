@@ -27,7 +27,7 @@ from spatial_memory.memory.geometry import Geometry, start_unit
 from spatial_memory.memory.lift import lift_latents, lift_pixels, resample_depth
 from spatial_memory.memory.merge import merge
 from spatial_memory.memory.splat import read
-from spatial_memory.models.codec import MiniCodec
+from spatial_memory.models.codec import MiniCodec, signed
 from spatial_memory.models.mini_codec import load_mini_codec
 from spatial_memory.rollout.start import RGB_VOXEL
 from torch import Tensor
@@ -111,7 +111,7 @@ def rows(folder: Path, codec: MiniCodec) -> list[dict[str, object]]:
     seen = load_sequence(folder, used)
     step = codec.grid.spatial * codec.grid.patch
     height, width = (side // step * step for side in seen.images.shape[2:])
-    codes = codec.encode_frames(_scaled(seen.images, height, width) * 2 - 1)
+    codes = codec.encode_frames(signed(_scaled(seen.images, height, width)))
     images = _scaled(seen.images, *(side // 2 for side in seen.images.shape[2:]))
     local = [(used.index(a), used.index(b)) for a, b in chosen]
     grid = [side // CELL for side in seen.images.shape[2:]]

@@ -97,7 +97,7 @@ def warp_latent(seen: Sequence, height: int, width: int, resample: str) -> tuple
     Raises:
         ValueError: the size does not fit the codec's grid; names the nearest that do.
     """
-    from ..models.codec import MiniCodec, signed
+    from ..models.codec import MiniCodec, as_colours, signed
     from ..models.mini_codec import load_mini_codec
 
     codec = MiniCodec(load_mini_codec())
@@ -116,7 +116,7 @@ def warp_latent(seen: Sequence, height: int, width: int, resample: str) -> tuple
     if cells.any():
         squared = (readout.features[0] - target)[:, cells].square().mean()
         error = (squared / target.flatten(1).var(dim=1).mean()).item()
-    decoded = codec.decode(readout.features[0][:, None])[0] / 2 + 0.5
+    decoded = as_colours(codec.decode(readout.features[0][:, None]))[0]
     pixels = cells.repeat_interleave(codec.grid.spatial, 0).repeat_interleave(codec.grid.spatial, 1)
     psnr, ssim, picture = _compare(decoded.clamp(0, 1), images[-1], pixels)
     return _scores(psnr, ssim, error, readout, memory, seconds), picture

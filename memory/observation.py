@@ -16,7 +16,7 @@ from .camera import Cameras, depth_planar, invert_rigid
 from .copies import Shared, located
 from .order import grouped
 from .shapes import sizes
-from .tiles import Tiles, tiles_of, tiles_of_each
+from .tiles import Tiles, tiles_of
 
 NEVER = 32767  # the stamp of what has not happened
 SURE = 255  # the confidence of depth that is known
@@ -77,8 +77,7 @@ class Observation:
 
         Made on the CPU wherever the points lie, so that they are the same everywhere.
         """
-        cpu = torch.device("cpu")
-        return tiles_of(self.planar.to(cpu), self.camera.to(cpu)).to(self.points.device)
+        return _cut([self])[0]
 
     @cached_property
     def live(self) -> Tensor | None:  # (N,) bool
@@ -149,11 +148,16 @@ def tiled(observations: Sequence[Observation]) -> list[Tiles]:
     """The tiles of each observation; those that were not made yet are made together."""
     bare = [o for o in observations if "tiles" not in o.__dict__]
     if bare:
-        cpu = torch.device("cpu")
-        made = tiles_of_each([o.planar.to(cpu) for o in bare], [o.camera.to(cpu) for o in bare])
-        for o, tiles in zip(bare, made):
-            o.__dict__["tiles"] = tiles.to(o.points.device)
+        for o, tiles in zip(bare, _cut(bare)):
+            o.__dict__["tiles"] = tiles
     return [o.tiles for o in observations]
+
+
+def _cut(observations: Sequence[Observation]) -> list[Tiles]:
+    """The tiles of each observation, made on the CPU."""
+    cpu = torch.device("cpu")
+    made = tiles_of([o.planar.to(cpu) for o in observations], [o.camera.to(cpu) for o in observations])
+    return [tiles.to(o.points.device) for o, tiles in zip(observations, made)]
 
 
 def taken(values: Tensor, keep: Tensor) -> Tensor:

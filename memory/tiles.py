@@ -46,15 +46,13 @@ class Tiles:
         return sum(t.numel() * t.element_size() for t in (self.order, self.low, self.high, self.hull))
 
 
-def tiles_of(planar: Tensor, camera: Cameras) -> Tiles:
-    """Cut points (3, N) into tiles; ``camera`` is where they were seen from."""
-    return tiles_of_each([planar], [camera])[0]
+def tiles_of(planars: Sequence[Tensor], cameras: Sequence[Cameras]) -> list[Tiles]:
+    """Cut sets of points, each (3, N), into tiles; ``cameras`` are where each was seen from.
 
-
-def tiles_of_each(planars: Sequence[Tensor], cameras: Sequence[Cameras]) -> list[Tiles]:
-    """``tiles_of`` many sets of points, in fewer steps: what a small set costs is the steps, not the points."""
+    Many sets at once take fewer steps: what a small set costs is the steps, not the points.
+    """
     rows, ahead = zip(*(_axes(planar, camera) for planar, camera in zip(planars, cameras)))
-    orders = compact_each([torch.stack([x, y, z.log()]) if a else r for r, a in zip(rows, ahead) for x, y, z in [r]])
+    orders = compact([torch.stack([x, y, z.log()]) if a else r for r, a in zip(rows, ahead) for x, y, z in [r]])
     blocks = torch.cat([_padded(r[:, order], TILE).view(3, -1, TILE) for r, order in zip(rows, orders)], 1)
     low, high = blocks.amin(2), blocks.amax(2)
     grow = SLACK * torch.maximum(low.abs(), high.abs()) + SLACK * (high - low)
@@ -105,20 +103,15 @@ def _corner_picks(device: torch.device) -> Tensor:
         return torch.tensor(picks, device=device)
 
 
-def compact(places: Tensor) -> Tensor:
-    """An order in which every ``TILE`` points lie close together: (N,) int64, ascending within a tile.
+def compact(many: Sequence[Tensor]) -> list[Tensor]:
+    """Orders in which every ``TILE`` points of a set lie close together: each (N,) int64, ascending within a tile.
 
     Points are sorted along a space-filling curve into groups, and each group is parted at the middle of its widest side
-    until its parts are tiles.
+    until its parts are tiles. Groups of one size are parted together, whatever set they are of.
 
     Args:
-        places: (3, N) on the CPU, finite, on axes that can be compared.
+        many: sets of points, each (3, N) on the CPU, finite, on axes that can be compared.
     """
-    return compact_each([places])[0]
-
-
-def compact_each(many: Sequence[Tensor]) -> list[Tensor]:
-    """``compact`` for many sets of points: groups of one size are parted together."""
     orders = [_grouped(places.numpy()) for places in many]
     found: dict[int, Tensor] = {}
     for size in {order.shape[1] for order in orders}:

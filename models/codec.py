@@ -61,6 +61,14 @@ def signed(colours: Tensor) -> Tensor:
     return torch.add(torch.tensor(-1.0, device=colours.device), colours, alpha=2, out=made)
 
 
+def as_colours(frames: Tensor) -> Tensor:
+    """Frames (T, 3, H, W) just decoded, within [-1, 1], as colours in [0, 1], in place: a film is gigabytes."""
+    half = torch.tensor(0.5, device=frames.device)
+    for frame in frames:  # in one step, in place
+        torch.add(half, frame, alpha=0.5, out=frame)
+    return frames
+
+
 def frame_groups(clips: Iterable[Tensor], temporal: int) -> Iterator[Tensor]:
     """Cut clips of any lengths into what one latent stands for: one frame, then ``temporal`` frames each time.
 

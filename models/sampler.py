@@ -1,7 +1,7 @@
 """Flow matching: from noise to latents. x_sigma = (1 - sigma) x0 + sigma n, velocity = n - x0, sigma from 1 down to 0.
 
 Two solvers, chosen by name. ``euler`` is the plain one that the mini model uses; ``unipc`` is Wan's own (order 2, flow
-sigmas), through diffusers' scheduler given the sigmas of the released code instead of its default spacing.
+sigmas), by the weights that diffusers' scheduler has for the sigmas of the released code instead of its own spacing.
 """
 
 import hashlib

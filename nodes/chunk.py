@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import torch
 
-from ..models.codec import Codec
+from ..models.codec import Codec, as_colours
 from ..models.latent_rgb import rgb_factors, show_latents
 from ..models.sampler import SOLVERS, Sampling, Step
 from ..models.world import WorldModel
@@ -163,7 +163,7 @@ def pictures(codec: Codec, latents: torch.Tensor) -> torch.Tensor:
     A light codec decodes them; for a heavy one each cell has one colour, by linear factors.
     """
     if codec.independent:
-        return torch.cat([codec.decode(latents[:, i : i + 1]) for i in range(latents.shape[1])]) / 2 + 0.5
+        return as_colours(torch.cat([codec.decode(latents[:, i : i + 1]) for i in range(latents.shape[1])]))
     colours = show_latents(latents, rgb_factors(codec.name, codec.grid.channels)).clamp(0, 1)
     return colours.transpose(0, 1).repeat_interleave(LOOK_SIZE, 2).repeat_interleave(LOOK_SIZE, 3)
 

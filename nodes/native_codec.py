@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..memory.grid import LatentGrid
-from ..models.codec import OnLatent, check_images, check_latents
+from ..models.codec import OnLatent, check_images, check_latents, signed
 from .host import check_interrupted
 from .native_host import part
 
@@ -82,7 +82,7 @@ class HostCodec:
             if on_latent is not None:
                 on_latent(stop)
             dropped = self.grid.num_frames(lead) if lead else 0
-            yield (frames[dropped:].movedim(-1, 1).float().cpu() * 2 - 1).clamp(-1.0, 1.0)
+            yield signed(frames[dropped:].movedim(-1, 1).float().cpu()).clamp_(-1.0, 1.0)
 
     def _one_by_one(self, latents: Tensor, on_latent: OnLatent | None) -> Iterator[Tensor]:
         wan, network = part("ldm.wan.vae2_2"), self.vae.first_stage_model

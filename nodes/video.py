@@ -1,7 +1,6 @@
 """The node that decodes the film."""
 
-import torch
-
+from ..rollout.chunk import decode_film
 from ..rollout.state import RolloutState, check_world
 from .convert import images_to_socket, latents_to_socket
 from .host import Progress, State, World, io, result, schema, socket
@@ -29,5 +28,5 @@ class DecodeVideo(io.ComfyNode):
     def execute(cls, world, state: RolloutState):
         check_world(world.name, state)
         progress = Progress(state.latents.shape[1])
-        frames = torch.cat(list(world.codec.decode_stream(state.latents, progress.tick)))
-        return io.NodeOutput(images_to_socket((frames + 1) / 2), latents_to_socket(world.codec, state.latents))
+        frames = decode_film(world, state, progress.tick)
+        return io.NodeOutput(images_to_socket(frames), latents_to_socket(world.codec, state.latents))

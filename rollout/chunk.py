@@ -15,7 +15,7 @@ from ..memory.camera import Cameras, concatenate
 from ..memory.geometry import Geometry
 from ..memory.path import cameras_from_slice
 from ..memory.retrieve import References
-from ..models.codec import LEAD, appended, decode_tail, signed
+from ..models.codec import LEAD, appended, as_colours, decode_tail, signed
 from ..models.control_layout import Shown
 from ..models.forecast import foretold
 from ..models.sampler import Sampling, Step, Velocity, guided, ignore, noise, sample
@@ -258,14 +258,6 @@ def forget(world: WorldModel, state: RolloutState) -> RolloutState:
 def decode_film(world: WorldModel, state: RolloutState, on_latent: Callable[[int], None] | None = None) -> Tensor:
     """The whole film in one streamed pass, so that joins do not flicker: (T, 3, H, W) in [0, 1]."""
     return as_colours(torch.cat(list(world.codec.decode_stream(state.latents, on_latent))))
-
-
-def as_colours(frames: Tensor) -> Tensor:
-    """Frames just decoded, within [-1, 1], as colours in [0, 1], in their own memory: a film is gigabytes."""
-    half = torch.tensor(0.5, device=frames.device)
-    for frame in frames:  # in one step, in place
-        torch.add(half, frame, alpha=0.5, out=frame)
-    return frames
 
 
 def _ended(state: RolloutState) -> RolloutState:

@@ -15,7 +15,7 @@ from ..memory.camera import Cameras
 from ..memory.cloud import Edit, SpatialMemory
 from ..memory.merge import carried_by
 from ..memory.splat import Readout, splat_centred, splat_discs, splat_nearest
-from ..models.codec import signed
+from ..models.codec import as_colours, signed
 from ..models.world import WorldModel
 from .look import on_pixels
 from .state import RolloutState, check_world
@@ -132,7 +132,7 @@ def _changed_pixels(
     cells = camera.resized(h, w)
     old, new = splat_centred(before, cells), splat_centred(after, cells)
     changed = _wider(differs(old, new)[0], RIM)
-    decoded = world.codec.decode(new.features[0][:, None])[0] / 2 + 0.5
+    decoded = as_colours(world.codec.decode(new.features[0][:, None]))[0]
     return (
         on_pixels(changed, camera.height, camera.width),
         decoded.clamp(0, 1),

@@ -22,7 +22,7 @@ from ..memory.quaternion import matrices_from_quaternions
 from ..memory.regions import Selection
 from ..memory.shapes import sizes
 from ..memory.splat import render_depth, splat_centred, splat_discs
-from ..models.codec import signed
+from ..models.codec import as_colours, signed
 from ..models.world import WorldModel
 from .look import on_pixels
 from .start import RGB_VOXEL
@@ -116,7 +116,7 @@ def insert_cloud(world: WorldModel, state: RolloutState, cloud: Cloud) -> Insert
     codec, first = world.codec, _next_frame(state, memory)
     h, w = codec.grid.cells(cameras.height, cameras.width)
     shown = splat_centred(memory, cameras.resized(h, w))
-    behind = torch.stack([codec.decode(features[:, None])[0] / 2 + 0.5 for features in shown.features])
+    behind = torch.stack([as_colours(codec.decode(features[:, None]))[0] for features in shown.features])
     rendered, depth = splat_discs(things, cameras), render_depth(things, cameras)[0]
     wall, known = render_depth(memory, cameras)
     seen = (rendered.known >= COVERED) & (depth > 0) & (~known | (depth <= wall))
@@ -151,7 +151,7 @@ def _repainted(
         latents = state.codes[:, state.code_frames.index(observation.frame)]
     else:
         latents = splat_centred(_memory(state), camera.alone()).features[0]
-    picture = codec.decode(latents[:, None])[0] / 2 + 0.5  # (3, H, W)
+    picture = as_colours(codec.decode(latents[:, None]))[0]  # (3, H, W)
     cells = torch.zeros(camera.height * camera.width, dtype=torch.bool)
     cells[observation.cells[mask].long()] = True
     pixels = on_pixels(cells.view(camera.height, camera.width), *picture.shape[1:])

@@ -8,6 +8,7 @@ from ..memory.cloud import SpatialMemory
 from ..memory.exchange import Factors, rgb_from_latents
 from ..memory.quaternion import from_axis, matrices_from_quaternions, multiply
 from ..memory.splat import Readout, read
+from ..models.codec import as_colours
 from ..models.world import WorldModel
 
 RISE = 0.3  # of the swing to the sides: how far an orbit rises
@@ -54,7 +55,7 @@ def decoded(world: WorldModel, memory: SpatialMemory, shown: Readout) -> Tensor:
     """A readout as pictures (V, 3, H, W) in [0, 1]: latents through the codec, colours as they are."""
     if memory.kind == "rgb":
         return (shown.features / shown.known.clamp(min=1e-3)[:, None]).clamp(0, 1)
-    views = [world.codec.decode(features[:, None])[0] / 2 + 0.5 for features in shown.features]
+    views = [as_colours(world.codec.decode(features[:, None]))[0] for features in shown.features]
     return torch.stack(views).clamp(0, 1)
 
 

@@ -67,6 +67,7 @@ def test_frames_around_see_their_own_points():
     for o in memory.observations:
         u, v, z = project_planar(o.planar, o.camera)
         assert torch.equal((v.floor() * 80 + u.floor()).int(), o.cells) and (z > 1.9).all() and (z < 5.1).all()
+    assert not torch.equal(memory.points, clouds.frames_around(4, seed=1).points)
     turns = torch.stack([o.camera.c2w[:3, :3] for o in memory.observations])
     assert torch.allclose(turns.mT @ turns, torch.eye(3).expand(4, 3, 3), atol=1e-5)
     assert torch.allclose(torch.linalg.det(turns), torch.ones(4), atol=1e-5)

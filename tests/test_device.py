@@ -23,6 +23,8 @@ from spatial_memory.memory.observation import NEVER, PER_POINT, Observation
 from spatial_memory.memory.regions import Selection, Sphere
 from spatial_memory.memory.sight import visible_voxels
 from spatial_memory.memory.splat import Readout, render_depth, splat_centred, splat_discs, splat_nearest
+from spatial_memory.models.codec import appended, as_colours, signed
+from spatial_memory.models.control_layout import Shown
 from spatial_memory.models.world import load_random_world
 from spatial_memory.rollout.control import reading_device, warp
 from tiny_rollout import aimed, begin
@@ -254,6 +256,22 @@ def test_a_chunk_of_colours_is_rendered_in_a_second_or_two():
         seconds.append(time.perf_counter() - begun)
     assert found.known.mean() > 0.5 and min(seconds) < 5, (memory.num_points, seconds)
     print(f"{memory.num_points} points, 33 frames at 704 x 1280: {seconds[0]:.2f} s, then {seconds[1]:.2f} s")
+
+
+@somewhere
+def test_pictures_and_what_a_window_shows_are_worked_on_where_they_lie(somewhere):
+    generator = torch.Generator().manual_seed(6)
+    colours, latents = (torch.rand(3, 3, 8, 12, generator=generator) for _ in range(2))
+    with somewhere():
+        there, far = torch.device("cuda"), colours.to("cuda")
+        back, grown = as_colours(signed(far)), appended(latents.to("cuda"), latents[:, :1].to("cuda"))
+        shown = Shown(latents, latents[0], latents[:2], latents)
+        brought = shown.to(there)
+        for kept, moved in zip(vars(shown).values(), vars(brought).values(), strict=True):
+            assert moved.is_cuda and torch.equal(moved.cpu(), kept)
+        assert replace(shown, code=None).to(there).code is None and back.is_cuda and grown.is_cuda
+        assert torch.equal(signed(far).cpu(), colours * 2 - 1) and (back.cpu() - colours).abs().max() < 1e-6
+        assert torch.equal(grown.cpu(), torch.cat([latents, latents[:, :1]], 1))
 
 
 def test_elsewhere_refuses_what_a_gpu_refuses():

@@ -135,7 +135,7 @@ def test_where_the_control_saw_the_memory_is_not_asked_again_and_says_the_same(m
     assert done.seen is None and chunk.forget(tiny.WORLD, state).seen is None
 
 
-def test_colours_are_asked_where_they_are_seen(fresh):
+def test_colours_are_asked_where_they_are_seen():
     state, images = tiny.denoised(tiny.aimed(metric(tiny.begin("rgb"))))
     assert state.seen is None
     rows = chunk.chunk_geometry(Scaled(metric=True), state, images).alignment

@@ -13,7 +13,7 @@ import tiny_rollout  # noqa: E402
 from spatial_memory.memory.presets import PRESETS  # noqa: E402
 from spatial_memory.models.codec import MiniCodec  # noqa: E402
 from spatial_memory.nodes import chunk as chunk_nodes  # noqa: E402
-from spatial_memory.nodes import convert, host, start  # noqa: E402
+from spatial_memory.nodes import convert, host, start, video  # noqa: E402
 
 PREFIX = "SpatialMemory_"
 OURS = {name: node for name, node in NODES.items() if name.startswith(PREFIX)}
@@ -49,6 +49,23 @@ def test_the_control_carries_its_offsets_and_a_control_from_elsewhere_lies_on_th
     with pytest.raises(ValueError, match="offset"):
         wrong = {**control, "offset": control["offset"][:, 1:]}
         chunk_nodes.DenoiseChunk.execute(tiny_rollout.WORLD, state, wrong, hole)
+
+
+def test_the_film_is_decoded_whole_and_its_progress_told(monkeypatch):
+    state, done = tiny_rollout.one_chunk(tiny_rollout.begin()), []
+
+    class Told:
+        def __init__(self, total):
+            done.append((0, total))
+
+        def tick(self, count):
+            done.append((count, 9))
+
+    monkeypatch.setattr(video, "Progress", Told)
+    images, latents = video.DecodeVideo.execute(tiny_rollout.WORLD, state).result
+    colours = (tiny_rollout.WORLD.codec.decode(state.latents) + 1) / 2
+    assert torch.equal(images, colours.movedim(1, -1)) and len(images) == 33
+    assert torch.equal(latents["samples"][0], state.latents) and done == [(i, 9) for i in range(10)]
 
 
 def test_latents_leave_raw_and_come_back_in_model_space():

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from ..memory.exchange import Factors
-from ..models.codec import MiniCodec
+from ..models.codec import MiniCodec, signed
 from ..models.latent_rgb import MINI_FACTORS, show_latents
 from ..models.mini_codec import APPEARANCE, STRIDE, load_mini_codec
 from .groups import psnr
@@ -30,7 +30,7 @@ def latents_and_colours(codec: MiniCodec, file: Path) -> tuple[Tensor, Tensor]:
 
     with Image.open(file) as picture:
         image = torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1) / 255  # (3, H, W)
-    return codec.encode_frames(image[None] * 2 - 1)[:, 0], avg_pool2d(image, STRIDE)
+    return codec.encode_frames(signed(image[None]))[:, 0], avg_pool2d(image, STRIDE)
 
 
 def fit(pairs: list[tuple[Tensor, Tensor]]) -> Factors:
@@ -54,7 +54,7 @@ def main() -> None:
     for name, (latents, colours) in pairs.items():
         factors = fit([pair for other, pair in pairs.items() if other != name])
         shown = show_latents(latents, factors)
-        scores[name] = round(float(psnr(shown * 2 - 1, colours * 2 - 1)), 2)
+        scores[name] = round(float(psnr(signed(shown), signed(colours))), 2)
     weight, bias = fit(list(pairs.values()))
     record = {
         "command": "python -m spatial_memory.training.latent_rgb",

@@ -27,7 +27,7 @@ from ..memory.geometry import Geometry
 from ..memory.lift import lift_pixels, resample_depth
 from ..memory.merge import merge
 from ..memory.splat import splat_discs
-from ..models.codec import MiniCodec
+from ..models.codec import MiniCodec, signed
 from ..models.mini_codec import FRAMES, load_mini_codec
 from ..rollout.control import rendered_control
 from .clips import Clip, load_clip
@@ -88,7 +88,7 @@ def varied(clip: Clip, variant: int) -> Clip:
 def encode_clip(codec: MiniCodec, clip: Clip, seed: int, with_renders: bool) -> dict[str, Tensor]:
     """One clip to the tensors listed above, on the codec's device and back."""
     device = device_of(codec)
-    frames = clip.images.to(device).float() / 255 * 2 - 1
+    frames = signed(clip.images.to(device).float() / 255)
     every = slice(None, None, codec.grid.temporal)
     with fast(device), torch.no_grad():  # all groups at once: the codec itself takes one at a time
         codes = codec.network.encode_groups(frames[every, None].expand(-1, FRAMES, -1, -1, -1))
