@@ -43,11 +43,14 @@ def fastest_on(device: torch.device, call: Callable[[], object], repeats: int) -
 def against_sorted(memory: SpatialMemory, cameras: Cameras, repeats: int, device: str = "cpu") -> dict[str, object]:
     """Seconds of the readout and of its baseline on one device, which must agree to the bit.
 
+    In inference mode, as ComfyUI runs nodes.
+
     Raises:
         ValueError: they disagree.
     """
     memory = memory.to(device)
-    with contextlib.nullcontext() if device == "cpu" else torch.device(device):  # where the baseline writes
+    baseline_writes = contextlib.nullcontext() if device == "cpu" else torch.device(device)
+    with torch.inference_mode(), baseline_writes:
         return _against_sorted(memory, cameras, repeats)
 
 

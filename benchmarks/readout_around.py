@@ -1,33 +1,44 @@
 """Readout of a million points all around the camera, most of them out of view, against a sort per view.
 
-``ratio``: the points of each observation lie in every direction, so its bounds say nothing. ``ratio_bounds``: each
-observation is what one frame saw, and views pass over those that they cannot see.
+``ratio``: each observation holds points of every direction, so its bounds say nothing. ``ratio_bounds``: the same
+points, but each observation holds those of one part of the sphere, and views pass over what they cannot see.
+``ratio_frames``: other points, as frames leave them that were turned at random and overlap; how many of them lie in
+view differs from draw to draw, so it is the middle of several (``ratios_frames``).
 
     python benchmarks/readout_around.py
-    python benchmarks/readout_around.py --seed 3
+    python benchmarks/readout_around.py --seed 3 --draws 1
     python benchmarks/readout_around.py --device cuda
 """
 
 import argparse
+import statistics
 import sys
 
-from clouds import VIEWS, all_around, arc, frames_around, seen_by
+from clouds import VIEWS, all_around, arc, frames_around, parted_around, seen_by
 from measure import say
 from readout import against_sorted
 
 
-def compared(latents: int, repeats: int, device: str = "cpu", seed: int = 0) -> dict[str, object]:
+def compared(latents: int, repeats: int, device: str = "cpu", seed: int = 0, draws: int = 5) -> dict[str, object]:
     """The row of ``readout_around``."""
     cameras = arc(VIEWS)
-    loose, framed = all_around(latents, seed), frames_around(latents, seed)
-    row, bounded = (against_sorted(memory, cameras, repeats, device) for memory in (loose, framed))
+    loose, parted = all_around(latents, seed), parted_around(latents, seed)
+    row, bounded = (against_sorted(memory, cameras, repeats, device) for memory in (loose, parted))
+    frames, in_view = [], []
+    for draw in range(seed, seed + draws):
+        framed = frames_around(latents, draw)
+        frames.append(against_sorted(framed, cameras, repeats, device))
+        in_view.append(seen_by(framed.points, cameras).float().mean().item())
     return {
         **row,
         "in_view": seen_by(loose.points, cameras).float().mean().item(),
         "seconds_bounds": bounded["seconds"],
         "baseline_seconds_bounds": bounded["baseline_seconds"],
         "ratio_bounds": bounded["ratio"],
-        "in_view_bounds": seen_by(framed.points, cameras).float().mean().item(),
+        "ratio_frames": statistics.median(f["ratio"] for f in frames),
+        "ratios_frames": [round(f["ratio"], 2) for f in frames],
+        "seconds_frames": [round(f["seconds"], 4) for f in frames],
+        "in_view_frames": [round(share, 3) for share in in_view],
     }
 
 
@@ -36,8 +47,9 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--device", default="cpu", help="where the memory lies and is read")
     parser.add_argument("--seed", type=int, default=0, help="of what is drawn at random")
+    parser.add_argument("--draws", type=int, default=5, help="seeds from there on that frames are turned by")
     args = parser.parse_args()
-    say("readout_around", **compared(288, args.repeats, args.device, args.seed))
+    say("readout_around", **compared(288, args.repeats, args.device, args.seed, args.draws))
     return 0
 
 

@@ -36,7 +36,8 @@ class Asked:
 ASKED = (
     Asked("readout_vs_sorted", "ratio", "readout, all points in view, against a sort a view", True, 20, "x"),
     Asked("readout_around", "ratio", "points all around, no use of bounds, against a sort a view", True, 2, "x"),
-    Asked("readout_around", "ratio_bounds", "points all around, observations with bounds", True, 10, "x"),
+    Asked("readout_around", "ratio_bounds", "the same points, observations with bounds", True, 10, "x"),
+    Asked("readout_around", "ratio_frames", "points of frames that overlap, middle of five draws", True, 10, "x"),
     Asked("readout_visible", "ratio", "10 M points, 5 % in view, against those alone", False, 3, "x"),
     Asked("bytes_per_point", "bytes", "saved bytes a latent point of 48 channels", False, 120, "B"),
     Asked("bytes_per_point", "index_bytes", "bytes a point of indices that can be dropped", False, 24, "B"),

@@ -15,6 +15,7 @@ from .front import BLOCK, Scratch, bordered_size, fallen, slots, unbordered
 from .laid import Laid, shown
 from .steps import at_once
 from .tiles import TILE
+from .which import which
 
 WIDER = 1e-5  # relative, far above what float32 rounds: to ask for a little more than what is then looked at closely
 ANYWHERE = 1.0  # cells: nothing lies farther from the middle of its cell
@@ -59,7 +60,7 @@ def between(laid: Laid, cameras: Cameras, low: Tensor, high: Tensor, near: float
     scene = shown(laid, cameras)
     view_of, tile_of = may_see(scene.hulls, cameras).nonzero().unbind(1)
     wanted = torch.zeros(len(scene.owner), dtype=torch.bool, device=device).index_fill_(0, tile_of, True)
-    planar, number = scene.points(wanted.nonzero()[:, 0])
+    planar, number = scene.points(which(wanted))
     tile_of = (wanted.cumsum(0) - 1).index_select(0, tile_of)
     every, held, found = lenses(cameras), Scratch(device), []
     step = at_once(device, BLOCK * TILE) // TILE
@@ -69,16 +70,16 @@ def between(laid: Laid, cameras: Cameras, low: Tensor, high: Tensor, near: float
         cells, z = room.cells.view(-1), image[2].view(-1)
         torch.le(z, torch.index_select(most, 0, cells, out=room.limit), out=room.hit)
         room.hit.logical_and_(z >= torch.index_select(least, 0, cells, out=room.limit))
-        at = room.hit.nonzero()[:, 0]
+        at = which(room.hit)
         if near < ANYWHERE:
             u, v = (row.view(-1).index_select(0, at) for row in image[:2])
-            at = at.index_select(0, (from_middle(u, v) <= near).nonzero()[:, 0])
+            at = at.index_select(0, which(from_middle(u, v) <= near))
         found.append(
             (cells.index_select(0, at).long(), slots(tile, at), *(row.view(-1).index_select(0, at) for row in image))
         )
     none, nothing = torch.empty(0, dtype=torch.int64, device=device), planar.new_empty(0)
     where, slot, u, v, z = (torch.cat(parts) for parts in zip((none, none, nothing, nothing, nothing), *found))
-    once = (number.index_select(0, slot) >= 0).nonzero()[:, 0]  # a tile that is not full repeats a point
+    once = which(number.index_select(0, slot) >= 0)  # a tile that is not full repeats a point
     where, slot, u, v, z = (t.index_select(0, once) for t in (where, slot, u, v, z))
     view, cell = unbordered(where, size, w)
     return Between(

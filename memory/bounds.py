@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .camera import Cameras
+from .which import which
 
 CANCELLED = 4e-6  # of the largest coordinate: what float32 loses on its way from one camera to another
 LEAST = 1e-20  # world units: what is no larger is worked on as if it were
@@ -35,6 +36,10 @@ class Pairs:
     def __getitem__(self, index: Tensor) -> "Pairs":  # index: (K,) int64
         view, block, near = (t.index_select(0, index) for t in (self.view, self.block, self.near))
         return Pairs(view, block, near, torch.stack([side.index_select(0, index) for side in self.span]))
+
+    def since(self, begin: int) -> "Pairs":
+        """Those from one on."""
+        return Pairs(self.view[begin:], self.block[begin:], self.near[begin:], self.span[:, begin:])
 
 
 def may_see(hulls: Tensor, cameras: Cameras, margin: float = 0.0) -> Tensor:
@@ -63,7 +68,7 @@ def _pairs(hulls: Tensor, cameras: Cameras, first_view: int) -> Pairs:
     x, y, z, lost, count = turned.x, turned.y, turned.z, turned.lost, hulls.shape[2]
     near = z.amin(0) - lost  # (V, M)
     ahead = near > lost
-    through = (~ahead & (z.amax(0) >= -lost)).flatten().nonzero()[:, 0]  # hulls that the camera's own plane cuts
+    through = which(~ahead & (z.amax(0) >= -lost))  # hulls that the camera's own plane cuts
     owner = through // count
     x_cut, y_cut, z_cut = (t.view(8, -1).index_select(1, through) for t in (x, y, z))
     cut = _Turned(x_cut, y_cut, z_cut, lost[owner, 0])
@@ -75,7 +80,7 @@ def _pairs(hulls: Tensor, cameras: Cameras, first_view: int) -> Pairs:
         seen &= (first < size) & (last > 0)
         sides += [torch.where(ahead, first, 0.0), torch.where(ahead, last, size - 1.0)]
     seen.view(-1)[through] = _seen(cut, [(f[owner, 0], c[owner, 0], size) for f, c, size in lens], 0.0)
-    at = seen.flatten().nonzero()[:, 0]
+    at = which(seen)
     view = at // count
     limits = (cameras.width, cameras.width, cameras.height, cameras.height)
     span = [t.flatten().index_select(0, at).clamp_(0, most - 1).int() for t, most in zip(sides, limits)]

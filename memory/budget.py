@@ -12,6 +12,7 @@ from .front import front
 from .laid import laid_out
 from .merge import held_by
 from .observation import NEVER
+from .which import which
 
 LOOKED_FROM = 16  # views, evenly spread over the memory's own, that are asked whether they see a point
 GRID = 48  # cells along the short side of such a view
@@ -56,7 +57,7 @@ def worth(memory: SpatialMemory) -> Tensor:
     """
     points = torch.cat([o.points for o in memory.observations])
     seen, nearest = torch.zeros(len(points)), torch.full((len(points),), torch.inf)
-    alive = torch.cat([o.retired == NEVER for o in memory.observations]).nonzero()[:, 0]
+    alive = which(torch.cat([o.retired == NEVER for o in memory.observations]))
     living = laid_out(memory.living)
     for view in _views(memory):
         found = front(living, view, SURFACE)

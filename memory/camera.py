@@ -277,7 +277,8 @@ def bordered_cells(planar: Tensor, views: Lenses, work: Tensor, cells: Tensor) -
 
 def from_middle(u: Tensor, v: Tensor) -> Tensor:
     """How far points lie from the middle of the cell that they fall into: (N,) in cells."""
-    return ((u - u.floor() - 0.5) ** 2 + (v - v.floor() - 0.5) ** 2).sqrt()
+    across, down = ((t - t.floor()).sub_(0.5).square_() for t in (u, v))
+    return across.add_(down).sqrt_()
 
 
 def flat_cells(u: Tensor, v: Tensor, z: Tensor, height: int, width: int) -> Tensor:

@@ -17,6 +17,7 @@ from .cloud import SpatialMemory
 from .geometry import Geometry
 from .merge import held_by, touched_by
 from .observation import NEVER, by_observation
+from .which import which
 
 BEYOND = 0.1  # relative: what a view sees this much farther away is clearly behind the point
 SURE_ENOUGH = 0.5  # confidence of depth that may contradict
@@ -57,7 +58,7 @@ def carve(memory: SpatialMemory, geometry: Geometry, frames: tuple[int, ...], ch
     spared = [held_by(memory, o) | touched_by(memory, o) for o in changed] if memory.edits else None
     nearest = reach / (1 + BEYOND) * (1 + WIDER)
     found = between(memory.laid_as_stored, cameras, torch.zeros_like(reach), nearest, ANYWHERE)
-    beyond = (found.z * (1 + BEYOND) < reach.flatten(1)[found.view, found.cell]).nonzero()[:, 0]
+    beyond = which(found.z * (1 + BEYOND) < reach.flatten(1)[found.view, found.cell])
     ends = torch.bincount(found.view[beyond], minlength=len(cameras)).tolist()
     for view, point in enumerate(found.point[beyond].split(ends)):
         for number, _, local in by_observation(memory.observations, point):

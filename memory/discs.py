@@ -8,6 +8,7 @@ from torch import Tensor
 
 from .camera import Cameras, project_planar
 from .steps import at_once
+from .which import which
 
 BLOCK = 1 << 17  # elements a step: few steps, each in a cache
 EMPTY = (1 << 63) - 1  # no point
@@ -66,14 +67,14 @@ def discs_of(planar: Tensor, spacing: Tensor, camera: Cameras, radius: Radius) -
     sides = (2 * r).floor().int() + 1  # how many pixel centres a disc can meet along one axis
     for side in sides.unique().tolist():
         offsets = torch.arange(side, dtype=torch.float32, device=device)
-        for block in (sides == side).nonzero()[:, 0].split(max(1, block_size // side**2)):
+        for block in which(sides == side).split(max(1, block_size // side**2)):
             centre_u, centre_v, reach = u[block, None], v[block, None], r[block, None]
             column = (centre_u - reach - 0.5).ceil() + offsets  # (n, side)
             row = (centre_v - reach - 0.5).ceil() + offsets
             du = torch.where((column >= 0) & (column < w), (column + 0.5 - centre_u) / reach, torch.inf)
             dv = torch.where((row >= 0) & (row < h), (row + 0.5 - centre_v) / reach, torch.inf)
             alpha = 1 - (dv**2)[:, :, None] - (du**2)[:, None, :]  # (n, side, side)
-            pair = (alpha > 0).flatten().nonzero()[:, 0]
+            pair = which(alpha > 0)
             line = pair // side  # which row of which disc
             owner = line // side
             column_of = owner * side + (pair - line * side)
@@ -90,7 +91,7 @@ def _footprints(planar: Tensor, spacing: Tensor, camera: Cameras, radius: Radius
     focal = max(camera.K[0, 0].item(), camera.K[1, 1].item())
     r = radius(spacing / z * focal, min(camera.height, camera.width))
     touches = (u + r > 0) & (u - r < camera.width) & (v + r > 0) & (v - r < camera.height)
-    index = (touches & (z > 0) & (z < torch.inf)).nonzero()[:, 0]
+    index = which(touches & (z > 0) & (z < torch.inf))
     return index, u[index], v[index], z[index], r[index]
 
 
@@ -121,7 +122,7 @@ def nearest_discs(discs: Discs, layers: int) -> Layers:
     found = Layers(torch.full((layers, size), -1, device=device), blank, blank.clone())
     for layer in range(layers):
         best = torch.full((size,), EMPTY - 1, device=device).scatter_reduce_(0, discs.pixels, keys, "amin")
-        wins = (keys == best.index_select(0, discs.pixels)).nonzero()[:, 0]  # one pair a pixel: keys differ
+        wins = which(keys == best.index_select(0, discs.pixels))  # one pair a pixel: keys differ
         here, owner = (t.index_select(0, wins) for t in (discs.pixels, discs.owners))
         found.winner[layer].scatter_(0, here, discs.index.index_select(0, owner))
         found.alpha[layer].scatter_(0, here, discs.alpha.index_select(0, wins))
@@ -141,7 +142,7 @@ def surface_depth(discs: Discs) -> Tensor:
     front = z.new_full((size,), torch.inf).scatter_reduce_(0, discs.pixels, z, "amin")
     rise = torch.minimum(SLOPE * discs.spacing, STEP * discs.depth)
     reach = (discs.depth - rise).index_select(0, discs.owners)
-    surface = (torch.minimum(reach, z / (1 + SURFACE)) <= front.index_select(0, discs.pixels)).nonzero()[:, 0]
+    surface = which(torch.minimum(reach, z / (1 + SURFACE)) <= front.index_select(0, discs.pixels))
     pixels, weight = discs.pixels.index_select(0, surface), discs.alpha.index_select(0, surface).double()
     total, far = sums(pixels, torch.stack([weight, weight * z[surface]]), size)
     return (far / total.clamp(min=1e-30)).float()
@@ -162,9 +163,9 @@ def sums(pixels: Tensor, values: Tensor, size: int) -> Tensor:
     order = torch.argsort(pixels, stable=True)
     values, counts = values.index_select(1, order), torch.bincount(pixels, minlength=size)
     begin, total = counts.cumsum(0) - counts, values.new_zeros(len(values), size)
-    left, done = counts.nonzero()[:, 0], 0
+    left, done = which(counts > 0), 0
     while len(left):
         total[:, left] += values.index_select(1, begin.index_select(0, left) + done)
         done += 1
-        left = left[(counts.index_select(0, left) > done).nonzero()[:, 0]]
+        left = left[which(counts.index_select(0, left) > done)]
     return total

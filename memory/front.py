@@ -18,8 +18,10 @@ from torch import Tensor
 from .bounds import Nearest, Pairs, may_see, pairs
 from .camera import Cameras, Lenses, bordered_cells, lenses
 from .laid import Laid, shown
+from .order import ascending
 from .steps import at_once
 from .tiles import TILE
+from .which import which
 
 BLOCK = (1 << 17) // TILE  # pairs of a tile and a view that are worked on at once: they stay in the cache
 FIRST = (1 << 16) // TILE  # pairs of the first step, before which there is no front; each step is twice the one before
@@ -31,27 +33,47 @@ NOWHERE = 1e30  # the depth of a cell without points: farther than any (``cloud.
 
 @dataclass(frozen=True, eq=False)
 class Front:
-    """The frontmost points of V views, and how far away they are."""
+    """F pairs of a view (V,) and a point, the frontmost of each cell among them, and how far away these are."""
 
     depth: Tensor  # (V, h, w) z of the nearest point in each cell, 0 at holes
-    where: Tensor  # (H,) int64 the bordered cell of each point at the front, of all views' grids in a row
-    point: Tensor  # (H,) int64 its index among the points of all observations
-    owner: Tensor  # (H,) int64 which observation it is of
-    image: tuple[Tensor, Tensor, Tensor]  # u, v, z of each (H,), as ``project_planar`` gives them
+    where: Tensor  # (F,) int64 the bordered cell of each, of all views' grids in a row
+    point: Tensor  # (F,) int32 its index among the points of all observations; -1 = none, never at the front
+    image: tuple[Tensor, Tensor, Tensor]  # u, v, z of each (F,), as ``project_planar`` gives them
+    hit: Tensor  # (F,) bool, which of them lie at the front
+    slot: Tensor  # (F,) int32 its place among those of the tiles that were asked ...
+    owners: Tensor  # (K,) int64 and which observation each of these tiles is of
 
     @property
-    def z(self) -> Tensor:  # (H,)
+    def z(self) -> Tensor:  # (F,)
         return self.image[2]
 
     @cached_property
     def seen(self) -> tuple[Tensor, Tensor]:
-        """The view of each point and the flat cell that it falls into, both (H,) int64."""
+        """The view of each point and the flat cell that it falls into, both (F,) int64."""
         views, h, w = self.depth.shape
         return unbordered(self.where, bordered_size(views, h, w), w)
 
+    def owner(self, some: Tensor) -> Tensor:
+        """Which observations some of these points (P,) int64 are of: (P,) int64."""
+        return self.owners.index_select(0, self.slot.index_select(0, some) >> LANES)
+
 
 def front(laid: Laid, cameras: Cameras, tolerance: float = 0.0) -> Front:
-    """The points within ``tolerance`` (relative) behind the nearest of their cell, in every view (V,).
+    """The points within ``tolerance`` (relative) behind the nearest of their cell, in every view (V,), and no others.
+
+    Raises:
+        ValueError: a grid of more than 2^24 cells.
+    """
+    found = candidates(laid, cameras, tolerance)
+    here = which(found.hit)
+    where, point, u, v, z, hit, slot = (
+        t.index_select(0, here) for t in (found.where, found.point, *found.image, found.hit, found.slot)
+    )
+    return Front(found.depth, where, point, (u, v, z), hit, slot, found.owners)
+
+
+def candidates(laid: Laid, cameras: Cameras, tolerance: float = 0.0) -> Front:
+    """``front``, and some that were nearer than all that had been looked at before them: less to do where they are few.
 
     A view touches only tiles that it may see. What is found lies where the points lie.
 
@@ -70,10 +92,11 @@ def front(laid: Laid, cameras: Cameras, tolerance: float = 0.0) -> Front:
     nearest = best.view(-1)
     left = pairs(scene.hulls, cameras)
     wanted = torch.zeros(len(scene.owner), dtype=torch.bool, device=device).index_fill_(0, left.block, True)
-    tiles = wanted.nonzero()[:, 0]
+    tiles = which(wanted)
     planar, number = scene.points(tiles)
+    slots = torch.arange(len(number), dtype=torch.int32, device=device).view(-1, TILE)
     left = replace(left, block=(wanted.cumsum(0) - 1).index_select(0, left.block))
-    step, begun, touched, found = FIRST, 0, [], []
+    step, found = FIRST, []
     for some in _near_to_far(left, inner, tolerance):
         end = 0
         while end < some.shape[1]:
@@ -86,27 +109,18 @@ def front(laid: Laid, cameras: Cameras, tolerance: float = 0.0) -> Front:
             if tolerance:
                 limit.mul_(1 + tolerance)
             at = reaching(z, limit, room.hit)
-            cell = cells.index_select(0, at).long()
+            cell = cells.index_select(0, at)
+            slot = torch.index_select(slots, 0, tile, out=room.cells).view(-1).index_select(0, at)
             u, v, z = (row.view(-1).index_select(0, at) for row in image)
-            nearest.scatter_reduce_(0, cell, z, "amin")
-            found.append((cell, at + begun, u, v, z))
-            touched.append(tile)
-            begun += len(tile) << LANES
+            nearest.scatter_reduce_(0, cell.long(), z, "amin")
+            found.append((cell, slot, u, v, z))
     none, nothing = torch.empty(0, dtype=torch.int64, device=device), best.new_empty(0)
-    where, slot, u, v, z = (torch.cat(p) for p in zip((none, none, nothing, nothing, nothing), *found))
-    here = (z <= nearest.index_select(0, where) * (1 + tolerance)).nonzero()[:, 0]
-    slot = slot.index_select(0, here)
-    slot = slots(torch.cat([none, *touched]), slot)
-    point = number.index_select(0, slot)
-    once = (point >= 0).nonzero()[:, 0]  # a tile that is not full repeats a point
-    here, tile = here.index_select(0, once), slot.index_select(0, once) >> LANES
-    return Front(
-        torch.where(inner < NOWHERE, inner, 0.0),
-        where.index_select(0, here),
-        point.index_select(0, once).long(),
-        scene.number.index_select(0, scene.owner.index_select(0, tiles.index_select(0, tile))),
-        (u.index_select(0, here), v.index_select(0, here), z.index_select(0, here)),
-    )
+    where, slot, u, v, z = (torch.cat(p) for p in zip((none.int(), none.int(), nothing, nothing, nothing), *found))
+    found.clear()
+    point, where = number.index_select(0, slot), where.long()
+    hit = (z <= nearest.index_select(0, where) * (1 + tolerance)).logical_and_(point >= 0)
+    owners = scene.number.index_select(0, scene.owner.index_select(0, tiles))
+    return Front(torch.where(inner < NOWHERE, inner, 0.0), where, point, (u, v, z), hit, slot, owners)
 
 
 def bordered_size(views: int, h: int, w: int) -> int:
@@ -136,20 +150,14 @@ def _near_to_far(left: Pairs, best: Tensor, tolerance: float) -> Iterator[Tensor
     What ``best`` (V, h, w) hides by then is left out.
     """
     layer = 1 + best.numel() // TILE  # pairs that hold a point for each cell
-    size, done, near = 2 * layer, 0, left.near
-    both, index = torch.stack([left.view, left.block]), torch.arange(len(left), device=near.device)
-    while len(near) > size:
-        sample = near[:: max(1, len(near) // 1024)].sort()[0]
-        nearer = near <= sample[len(sample) * size // len(near)]
-        part = index.index_select(0, nearer.nonzero()[:, 0])
-        yield both.index_select(1, part)
-        done, size = done + len(part), 2 * size
-        rest = (~nearer).nonzero()[:, 0]
-        index, near = index.index_select(0, rest), near.index_select(0, rest)
+    left = left[ascending(left.near)]
+    size, done = 2 * layer, 0
+    while len(left) > size:
+        yield torch.stack([left.view[:size], left.block[:size]])
+        done, left, size = done + size, left.since(size), 2 * size
         if done > CLOSED * layer:
-            seen = (near <= Nearest(best).over(left[index]) * (1 + tolerance)).nonzero()[:, 0]
-            index, near = index.index_select(0, seen), near.index_select(0, seen)
-    yield both.index_select(1, index)
+            left = left[which(left.near <= Nearest(best).over(left) * (1 + tolerance))]
+    yield torch.stack([left.view, left.block])
 
 
 def visible(laid: Laid, cameras: Cameras, margin: float = 0.0) -> Iterator[tuple[Tensor, Tensor]]:
@@ -161,7 +169,7 @@ def visible(laid: Laid, cameras: Cameras, margin: float = 0.0) -> Iterator[tuple
     cameras = cameras.to(laid.begin.device)
     scene = shown(laid, cameras, margin)
     for view in range(len(cameras)):
-        tiles = may_see(scene.hulls, cameras[view : view + 1], margin)[0].nonzero()[:, 0]
+        tiles = which(may_see(scene.hulls, cameras[view : view + 1], margin))
         planar, number = scene.points(tiles)
         order = torch.argsort(number)[int((number < 0).sum()) :]  # a tile that is not full repeats a point as -1
         yield planar.view(3, -1)[:, order], number[order].long()
@@ -227,6 +235,6 @@ def slots(tile: Tensor, at: Tensor) -> Tensor:
 def reaching(z: Tensor, limit: Tensor, hit: Tensor) -> Tensor:
     """Where z is no more than its limit: (H,) int64, ascending. All three (N,) contiguous; ``hit`` is lost."""
     if z.device.type != "cpu":
-        return torch.le(z, limit, out=hit).nonzero()[:, 0]
+        return which(torch.le(z, limit, out=hit))
     np.less_equal(z.numpy(), limit.numpy(), out=hit.numpy())  # a fifth of the time that torch takes
-    return torch.from_numpy(np.flatnonzero(hit.numpy()))
+    return which(hit)

@@ -11,6 +11,7 @@ from .bounds import may_see
 from .camera import Cameras
 from .observation import Observation, tiled
 from .tiles import TILE, corners
+from .which import which
 
 FEW = 1 << 11  # tiles: what follows asks them all in less time than they would take to be sifted
 SIDE_BY_SIDE = 8  # tiles that are asked together first: neighbours, as ``compact`` parts points
@@ -138,21 +139,21 @@ def shown(laid: Laid, cameras: Cameras, margin: float = 0.0) -> Shown:
 
 def sifted(laid: Laid, cameras: Cameras, margin: float = 0.0) -> Shown:
     """``shown``, but for how many they are: whole observations are asked, then groups of their tiles."""
-    which = may_see(laid.hulls, cameras, margin).any(0).nonzero()[:, 0]
-    owner, group = _numbered(_groups(laid.tiles.index_select(0, which)))
+    asked = which(may_see(laid.hulls, cameras, margin).any(0))
+    owner, group = _numbered(_groups(laid.tiles.index_select(0, asked)))
     every = _groups(laid.tiles)
-    column = _begins(every).index_select(0, which).index_select(0, owner) + group
-    hulls = _hulls(laid, laid.group_low, laid.group_high, column, which.index_select(0, owner))
-    near = may_see(hulls, cameras, margin).any(0).nonzero()[:, 0]
+    column = _begins(every).index_select(0, asked).index_select(0, owner) + group
+    hulls = _hulls(laid, laid.group_low, laid.group_high, column, asked.index_select(0, owner))
+    near = which(may_see(hulls, cameras, margin).any(0))
     owner, tile = owner.index_select(0, near)[:, None], group.index_select(0, near)[:, None] * SIDE_BY_SIDE
     tile = tile + torch.arange(SIDE_BY_SIDE, device=tile.device)  # of each group (K, SIDE_BY_SIDE)
-    there = (tile < laid.tiles.index_select(0, which)[owner]).flatten().nonzero()[:, 0]
+    there = which(tile < laid.tiles.index_select(0, asked)[owner])
     tile, owner = tile.flatten().index_select(0, there), owner.expand_as(tile).flatten().index_select(0, there)
-    source = which.index_select(0, owner)
+    source = asked.index_select(0, owner)
     column = _begins(laid.tiles).index_select(0, source) + tile
     hulls = _hulls(laid, laid.low, laid.high, column, source)
-    some = tuple(laid.observations[i] for i in which.tolist())
-    return Shown(some, which, laid.begin.index_select(0, which), owner, tile, hulls)
+    some = tuple(laid.observations[i] for i in asked.tolist())
+    return Shown(some, asked, laid.begin.index_select(0, asked), owner, tile, hulls)
 
 
 def everything(laid: Laid) -> Shown:

@@ -16,6 +16,7 @@ from .normals import encode_normals, normals_of
 from .observation import Observation
 from .shapes import sizes
 from .voxels import voxel_keys
+from .which import which
 
 SURFACE = 0.05  # relative: depths farther apart than this lie on two surfaces
 CONFIDENT = 0.1  # depth less sure than this is not remembered
@@ -169,7 +170,7 @@ def lift_latents(
     codes, weights = encode_normals(normals), as_bytes(sure * cosine)
     lifted = []
     for view, (frame, camera) in enumerate(zip(frames, cameras.each())):
-        cells = keep[view].flatten().nonzero()[:, 0]
+        cells = which(keep[view])
         lifted.append(
             Observation(
                 points=points[view].reshape(-1, 3)[cells],
@@ -209,7 +210,7 @@ def lift_pixels(
     keep = geometry.known & geometry.keep & (geometry.confidence >= CONFIDENT)
     lifted = []
     for view, (frame, camera) in enumerate(zip(frames, geometry.cameras.each())):  # one by one: a view fits in a cache
-        cells = keep[view].flatten().nonzero()[:, 0]
+        cells = which(keep[view])
         points = unproject(torch.where(keep[view], geometry.depth[view], 1.0), camera)
         cosine = normals_of(torch.where(keep[view], geometry.depth[view], 0.0)[None], camera.alone())[1][0]
         weights = as_bytes(geometry.confidence[view] * cosine)

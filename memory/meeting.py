@@ -15,6 +15,7 @@ from .camera import concatenate
 from .laid import Laid
 from .normals import decode_normals
 from .observation import Observation, depth_of, owners, runs, spacing_of
+from .which import which
 
 AGREES = 0.5  # cosine between the normals of one surface, at least
 TOGETHER = 1 << 18  # cells of the views that are asked at once
@@ -103,14 +104,14 @@ def _met(older: Laid, fresh: Sequence[Observation], tolerance: float, near: floa
     apart = tolerance + WIDER
     found = between(older, cameras, torch.where(grid > 0, grid * (1 - apart), torch.inf), grid * (1 + apart), near)
     cell = mine[found.view * size + found.cell]
-    here = ((found.z - depth[cell]).abs() <= tolerance * depth[cell]).nonzero()[:, 0]  # on its surface
+    here = which((found.z - depth[cell]).abs() <= tolerance * depth[cell])  # on its surface
     view, cell, point = found.view[here], cell[here], found.point[here]
     footprint = spacing_of(fresh, view, planar.index_select(1, cell))
     confidence, normals = (torch.cat([getattr(o, name) for o in fresh])[cell] for name in ("confidence", "normals"))
     old_footprint, old_confidence, old_normals = _told(older.observations, point, found.place[:, here])
     one, other = decode_normals(normals), decode_normals(old_normals)
     unsure = (one == 0).all(1) | (other == 0).all(1)
-    same = (unsure | ((one * other).sum(1) >= AGREES)).nonzero()[:, 0]
+    same = which(unsure | ((one * other).sum(1) >= AGREES))
     pairs = Pairs(cell - begin[view], footprint, old_footprint, confidence, old_confidence)[same]
     ends = torch.bincount(view[same], minlength=views).tolist()
     parts = zip(*(getattr(pairs, field.name).split(ends) for field in fields(Pairs)))

@@ -22,6 +22,7 @@ from .laid import laid_out
 from .meeting import Meeting, Pairs, meetings, together
 from .observation import Observation, by_observation
 from .splat import render_depth
+from .which import which
 
 CENTRED = 0.1  # cells: a latent whose point lies this near to the middle of a cell serves it
 FINER = 0.8  # a footprint below this share of the older one's is finer ...
@@ -97,7 +98,7 @@ def merge(
         if len(old):
             ahead = []  # what it knows is no longer all there
         memory = retired(memory, old, o.chunk).insert([fresh.where(added)] if bool(added.any()) else [])
-        there = wanted.nonzero()[:, 0][added]
+        there = which(wanted)[added]
         places[there] = torch.arange(end, end + len(there), device=device)
         end += len(there)
         tally["lifted"] += len(o)
@@ -173,7 +174,7 @@ def retired(memory: SpatialMemory, index: Tensor, chunk: int) -> SpatialMemory:
     for number, _, local in by_observation(memory.living, index):
         o = kept[number]
         mask = torch.zeros(len(o), dtype=torch.bool, device=index.device)
-        mask[local if o.live is None else o.live.nonzero()[:, 0][local]] = True
+        mask[local if o.live is None else which(o.live)[local]] = True
         kept[number] = o.marked("retired", mask, chunk)
     return replace(memory, observations=tuple(kept))
 

@@ -12,6 +12,7 @@ from .discs import SURFACE
 from .regions import Region, Voxels, voxels_around
 from .splat import render_depth
 from .voxels import voxel_keys
+from .which import which
 
 SELECTED_VOXEL = 1 / 40  # scene units: how finely a choice of points is kept
 
@@ -71,7 +72,7 @@ def _labels(keys: Tensor) -> Tensor:
     pairs = []
     for step in steps:
         place = torch.searchsorted(keys, keys + step).clamp(max=len(keys) - 1)
-        found = (keys[place] == keys + step).nonzero()[:, 0]
+        found = which(keys[place] == keys + step)
         pairs.append(torch.stack([found, place[found]]))
     one, other = torch.cat(pairs, 1)
     labels = torch.arange(len(keys))

@@ -26,6 +26,7 @@ from .laid import laid_out
 from .observation import Observation, owners, spacing_of
 from .order import grouped
 from .voxels import voxel_keys
+from .which import which
 
 BEHIND = 0.1  # relative: a point this much farther than the surface in its cell is hidden
 AROUND = 2.1  # footprints that a front point reaches to close a gap: no round number, as neighbours stand at those
@@ -92,13 +93,13 @@ class Sight:
             return replace(self, parts=parts)
         if not len(self.point):
             return Sight(parts, depth.clone(), cell.clone(), z.clone(), point.clone())  # they are parts of larger ones
-        reaches = (z <= self.depth[cell.long()] * (1 + BEHIND)).nonzero()[:, 0]
+        reaches = which(z <= self.depth[cell.long()] * (1 + BEHIND))
         if not len(reaches):
             return replace(self, parts=parts)
         cell, z, point = cell[reaches], z[reaches], point[reaches]
         nearest = torch.minimum(self.depth, depth)
         cell, z, point = (torch.cat(both) for both in ((self.cell, cell), (self.z, z), (self.point, point)))
-        keep = (z <= nearest[cell.long()] * (1 + BEHIND)).nonzero()[:, 0]
+        keep = which(z <= nearest[cell.long()] * (1 + BEHIND))
         return Sight(parts, nearest, cell[keep], z[keep], point[keep])
 
 
@@ -138,7 +139,7 @@ def asked(outline: Outline, cameras: Cameras, sights: Sequence[Sight]) -> list[S
     depth = torch.stack([s.depth for s in some])  # (V, h w)
     place = torch.cat([s.cell.long() + row * size for row, s in enumerate(some)])  # (E,) into all of these views
     z, point = torch.cat([s.z for s in some]), torch.cat([s.point for s in some])
-    first = (z == depth.view(-1)[place]).nonzero()[:, 0]
+    first = which(z == depth.view(-1)[place])
     wide = torch.zeros_like(depth)  # of points at one depth the widest, whatever their order
     wide.view(-1).scatter_reduce_(0, place[first], outline.spacing[point[first]], "amax")
     focal = torch.minimum(cameras.K[:, 0, 0], cameras.K[:, 1, 1])[:, None]
@@ -171,7 +172,7 @@ def fence(depth: Tensor, reach: Tensor) -> Tensor:
     high, wide = h + 2 * pad, w + 2 * pad
     z, far = depth.new_full((views, high, wide), torch.inf), depth.new_zeros(views, high, wide)
     z[:, pad : pad + h, pad : pad + w], far[:, pad : pad + h, pad : pad + w] = depth, reach
-    place = (z < torch.inf).view(-1).nonzero()[:, 0]
+    place = which(z < torch.inf)
     order = far.view(-1)[place].argsort(descending=True)
     place, z, far = place[order], z.view(-1), far.view(-1)
     reaches, fronts, edge = -far[place], z[place], pad * wide + pad

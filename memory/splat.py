@@ -19,7 +19,8 @@ from torch import Tensor
 from .camera import Cameras, from_middle
 from .cloud import SpatialMemory, told
 from .discs import EMPTY, SURFACE, Radius, discs_of, nearest_discs, representatives, surface_depth
-from .front import Front, bordered_size, front, visible
+from .front import Front, bordered_size, candidates, front, visible
+from .which import which
 
 NEAREST = 5  # discs a pixel composites
 STEPS = 10  # a cell: points that lie off its middle by the same step are told apart by age alone
@@ -72,23 +73,27 @@ def splat_centred(memory: SpatialMemory, cameras: Cameras, tolerance: float = SU
     written. Of the points on the frontmost surface the one nearest to the cell's middle is taken, in steps of a tenth
     of a cell; within a step the oldest. So a camera that returns reads what it wrote. ``cameras``: (V,).
     """
-    found = front(memory.laid, cameras, tolerance)
+    found = candidates(memory.laid, cameras, tolerance)
     u, v, _ = found.image
-    key = ((from_middle(u, v) * STEPS).long() << 32) | _rank(memory, found.point)
-    return _told(memory, found, _first(found, key))
+    off = from_middle(u, v).mul_(STEPS).long()
+    return _told(memory, found, _first(found, off.bitwise_left_shift_(32).bitwise_or_(_rank(memory, found.point))))
 
 
 def _rank(memory: SpatialMemory, point: Tensor) -> Tensor:
-    """Who of several points is asked first: the smaller (chunk, frame, cell)."""
-    return point if memory.rank is None else memory.rank[point]
+    """Who of several points is asked first: the smaller (chunk, frame, cell). Anything where there is no point."""
+    return point.long() if memory.rank is None else memory.rank[point]
 
 
 def _first(found: Front, key: Tensor) -> Tensor:
-    """In each cell that of the points found whose key is least: (V, h, w) indices into ``found``, -1 at holes."""
+    """In each cell that of the points at the front whose key (F,) is least: (V, h, w) indices into ``found``.
+
+    Holes have -1. The keys are lost.
+    """
     views, h, w = found.depth.shape
-    grid = torch.full((views * bordered_size(views, h, w),), EMPTY, device=key.device)
+    key.masked_fill_(~found.hit, EMPTY)
+    grid = torch.full((views * bordered_size(views, h, w),), EMPTY - 1, device=key.device)
     least = grid.scatter_reduce_(0, found.where, key, "amin")
-    wins = (key == least.index_select(0, found.where)).nonzero()[:, 0]  # one a cell: keys differ
+    wins = which(key == least.index_select(0, found.where))  # one a cell: keys differ
     chosen = least.fill_(-1).scatter_(0, found.where.index_select(0, wins), wins)
     return chosen.view(views, h + 2, w + 2)[:, 1:-1, 1:-1]
 
@@ -103,9 +108,9 @@ def _told(memory: SpatialMemory, found: Front, chosen: Tensor) -> Readout:
     cell = torch.arange(h * w, device=chosen.device)
     line = cell // w
     offset = torch.stack([u - (cell - line * w + 0.5), v - (line + 0.5)], 1).view(views, 2, h, w)
-    told_of = known.flatten().nonzero()[:, 0]  # the cells in a row that are no holes
+    told_of = which(known)  # the cells in a row that are no holes
     here = pick.index_select(0, told_of)
-    owner = found.owner.index_select(0, here)
+    owner = found.owner(here)
     rows, stored = memory.stored(owner, found.point.index_select(0, here) - memory.laid.begin.index_select(0, owner))
     row = torch.full_like(pick, len(stored)).scatter_(0, told_of, stored)  # of each cell; a hole has the one of zeros
     said = rows.index_select(0, row)
@@ -115,7 +120,7 @@ def _told(memory: SpatialMemory, found: Front, chosen: Tensor) -> Readout:
         told(memory.kind, features).view(views, -1, h, w),
         torch.where(known, z.view_as(chosen), 0.0),
         known.float(),
-        torch.where(known, point.view_as(chosen), -1),
+        torch.where(known, point.view_as(chosen).long(), -1),
         torch.where(known[:, None], offset, 0.0),
     )
 

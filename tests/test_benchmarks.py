@@ -61,6 +61,18 @@ def test_points_around_are_mostly_out_of_view():
     assert clouds.seen_by(-memory.points[memory.points[:, 2] > 0], clouds.arc()).sum() == 0
 
 
+def test_parted_points_are_those_all_around_and_each_observation_looks_at_its_own():
+    clouds = bench("clouds")
+    loose, parted = clouds.all_around(12).points, clouds.parted_around(12)
+    assert sorted(map(tuple, loose.tolist())) == sorted(map(tuple, parted.points.tolist()))
+    for o in parted.observations:
+        assert torch.allclose(o.camera.c2w[:3, :3].T @ o.camera.c2w[:3, :3], torch.eye(3), atol=1e-5)
+        assert torch.linalg.det(o.camera.c2w[:3, :3]) > 0 and o.depth.mean() > 2
+        ahead = torch.nn.functional.normalize(o.points, dim=1) @ o.camera.c2w[:3, 2]
+        assert ahead.min() > 0  # all of them lie before it
+    assert clouds.parted_around(1).num_points == 3520
+
+
 def test_frames_around_see_their_own_points():
     clouds = bench("clouds")
     memory = clouds.frames_around(4)
@@ -94,7 +106,7 @@ def test_the_baseline_finds_what_the_readout_finds_and_a_wrong_one_is_refused(mo
 def test_readout_rows_have_their_keys():
     row = bench("readout").large(1, 1)
     assert holds_keys(row, "readout_vs_sorted") and row["points"] == 3520 and row["ratio_centred"] > 0
-    assert holds_keys(bench("readout_around").compared(1, 1), "readout_around")
+    assert holds_keys(bench("readout_around").compared(1, 1, draws=2), "readout_around")
     row = bench("readout_visible").compared(40, 0.05, 1)
     assert holds_keys(row, "readout_visible") and row["points_in_view"] == 7040
 

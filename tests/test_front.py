@@ -21,8 +21,9 @@ from spatial_memory.memory.camera import (
     project_planar,
     unproject,
 )
-from spatial_memory.memory.front import front, reaching, visible
+from spatial_memory.memory.front import candidates, front, reaching, visible
 from spatial_memory.memory.laid import laid_out, shown
+from spatial_memory.memory.which import which
 
 
 def front_twin(observations, camera, tolerance):
@@ -88,7 +89,7 @@ def test_the_front_equals_a_loop_over_all_points(monkeypatch, tolerance, block, 
         mine = sorted(zip(found.seen[1][here].tolist(), found.point[here].tolist(), found.z[here].tolist()))
         exact = project_planar(points[:, found.point[here]], cameras[view])
         assert torch.equal(torch.stack(found.image)[:, here], torch.stack(exact))
-        assert torch.equal(found.owner[here], owner[found.point[here]])
+        assert torch.equal(found.owner(which(here)), owner[found.point[here]])
         assert mine == hits and torch.equal(found.depth[view], torch.from_numpy(depth))
         assert 20 < (depth > 0).sum() < depth.size
         crowded += len(hits) - int((depth > 0).sum())
@@ -123,7 +124,35 @@ def test_tiles_behind_the_front_are_dropped_and_change_nothing(monkeypatch, tole
         hits = hits[z[hits] <= depth[cell[hits]] * (1 + tolerance)]
         mine = found.seen[0] == view
         assert torch.equal(found.depth[view].flatten(), torch.where(depth < torch.inf, depth, 0.0))
-        assert torch.equal(found.point[mine].sort()[0], hits)
+        assert torch.equal(found.point[mine].sort()[0].long(), hits)
+
+
+@pytest.mark.parametrize("tolerance", [0.0, 0.05])
+def test_candidates_are_the_front_and_what_was_nearest_for_a_while(tolerance):
+    observations, cameras = cloud(), views()
+    laid = laid_out(observations)
+    found, only = candidates(laid, cameras, tolerance), front(laid, cameras, tolerance)
+    assert only.hit.all() and torch.equal(found.depth, only.depth)
+    for name in ("where", "point", "slot"):
+        assert torch.equal(getattr(found, name)[found.hit], getattr(only, name))
+    assert torch.equal(torch.stack(found.image)[:, found.hit], torch.stack(only.image))
+    beside, (view, cell) = ~found.hit, found.seen
+    deep = found.z > only.depth.flatten(1)[view, cell] * (1 + tolerance)
+    assert torch.equal(deep | (found.point < 0), beside) and deep.any()
+
+
+def test_tiles_are_asked_from_near_to_far(monkeypatch):
+    asked, ordered = [], memory_front._near_to_far
+
+    def watched(left, best, tolerance):
+        near = dict(zip(zip(left.view.tolist(), left.block.tolist()), left.near.tolist()))
+        for part in ordered(left, best, tolerance):
+            asked.extend(near[pair] for pair in zip(*part.tolist()))
+            yield part
+
+    monkeypatch.setattr(memory_front, "_near_to_far", watched)
+    front(laid_out(cloud()), views())
+    assert asked == sorted(asked) and len(set(asked)) > 100
 
 
 @pytest.mark.parametrize("parts", [[], [torch.empty(0, 3)], [torch.tensor([[0.0, 0.0, -1.0]])]])
