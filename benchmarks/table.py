@@ -37,7 +37,6 @@ ASKED = (
     Asked("readout_vs_sorted", "ratio", "readout, all points in view, against a sort a view", True, 20, "x"),
     Asked("readout_around", "ratio", "points all around, no use of bounds, against a sort a view", True, 2, "x"),
     Asked("readout_around", "ratio_bounds", "the same points, observations with bounds", True, 10, "x"),
-    Asked("readout_around", "ratio_frames", "points of frames that overlap, middle of five draws", True, 10, "x"),
     Asked("readout_visible", "ratio", "10 M points, 5 % in view, against those alone", False, 3, "x"),
     Asked("bytes_per_point", "bytes", "saved bytes a latent point of 48 channels", False, 120, "B"),
     Asked("bytes_per_point", "index_bytes", "bytes a point of indices that can be dropped", False, 24, "B"),
@@ -53,6 +52,7 @@ ASKED = (
 )
 BESIDE = (  # figures without a bound that belong to the table
     ("readout_vs_sorted", "ratio_centred", "the same by the readout that films use", "x"),
+    ("readout_around", "ratio_frames", "other points, of frames that overlap, with bounds, middle of five draws", "x"),
     ("latent_vs_rgb_bytes", "ratio_voxels", "RGB over latent bytes after a chunk, after voxels", "x"),
     ("latent_vs_rgb_bytes", "latent_bytes_per_point", "saved bytes a latent point", "B"),
     ("latent_vs_rgb_bytes", "cache_ratio_5", "RGB over latent cache after five chunks (the paper: 55)", "x"),

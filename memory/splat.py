@@ -113,9 +113,9 @@ def _told(memory: SpatialMemory, found: Front, chosen: Tensor) -> Readout:
     owner = found.owner(here)
     rows, stored = memory.stored(owner, found.point.index_select(0, here) - memory.laid.begin.index_select(0, owner))
     row = torch.full_like(pick, len(stored)).scatter_(0, told_of, stored)  # of each cell; a hole has the one of zeros
-    said = rows.index_select(0, row)
     features = torch.empty(views, memory.channels, h * w, device=chosen.device)
-    features.copy_(said.view(views, h * w, -1).transpose(1, 2))
+    for said, cells in zip(features, row.view(views, -1)):  # what a view gathers stays in a cache
+        said.copy_(rows.index_select(0, cells).T)
     return Readout(
         told(memory.kind, features).view(views, -1, h, w),
         torch.where(known, z.view_as(chosen), 0.0),
