@@ -37,10 +37,6 @@ class Pairs:
         view, block, near = (t.index_select(0, index) for t in (self.view, self.block, self.near))
         return Pairs(view, block, near, torch.stack([side.index_select(0, index) for side in self.span]))
 
-    def since(self, begin: int) -> "Pairs":
-        """Those from one on."""
-        return Pairs(self.view[begin:], self.block[begin:], self.near[begin:], self.span[:, begin:])
-
 
 def may_see(hulls: Tensor, cameras: Cameras, margin: float = 0.0) -> Tensor:
     """Which views can see something in which hull: (V, M) bool. False is certain, True is not.

@@ -150,14 +150,15 @@ def _near_to_far(left: Pairs, best: Tensor, tolerance: float) -> Iterator[Tensor
     What ``best`` (V, h, w) hides by then is left out.
     """
     layer = 1 + best.numel() // TILE  # pairs that hold a point for each cell
-    left = left[ascending(left.near)]
+    both, order = torch.stack([left.view, left.block]), ascending(left.near)
     size, done = 2 * layer, 0
-    while len(left) > size:
-        yield torch.stack([left.view[:size], left.block[:size]])
-        done, left, size = done + size, left.since(size), 2 * size
+    while len(order) > size:
+        yield both.index_select(1, order[:size])
+        done, order, size = done + size, order[size:], 2 * size
         if done > CLOSED * layer:
-            left = left[which(left.near <= Nearest(best).over(left) * (1 + tolerance))]
-    yield torch.stack([left.view, left.block])
+            rest = left[order]
+            order = order.index_select(0, which(rest.near <= Nearest(best).over(rest) * (1 + tolerance)))
+    yield both.index_select(1, order)
 
 
 def visible(laid: Laid, cameras: Cameras, margin: float = 0.0) -> Iterator[tuple[Tensor, Tensor]]:

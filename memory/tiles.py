@@ -21,7 +21,6 @@ from .camera import Cameras
 TILE = 64  # points, a power of two
 GROUP = 4096  # points that are parted in halves, again and again, until they are tiles
 STEEP = 1e6  # tangent to the axis from where on a frustum is no measure
-DEPTH = 0.7  # how much a step in the logarithm of depth weighs beside one in direction: a wide tile is seldom hidden
 SLACK = 1e-4  # relative growth of a block, far above what float32 rounds
 
 
@@ -53,7 +52,7 @@ def tiles_of(planars: Sequence[Tensor], cameras: Sequence[Cameras]) -> list[Tile
     Many sets at once take fewer steps: what a small set costs is the steps, not the points.
     """
     rows, ahead = zip(*(_axes(planar, camera) for planar, camera in zip(planars, cameras)))
-    orders = compact([torch.stack([x, y, DEPTH * z.log()]) if a else r for r, a in zip(rows, ahead) for x, y, z in [r]])
+    orders = compact([torch.stack([x, y, z.log()]) if a else r for r, a in zip(rows, ahead) for x, y, z in [r]])
     blocks = torch.cat([_padded(r[:, order], TILE).view(3, -1, TILE) for r, order in zip(rows, orders)], 1)
     low, high = blocks.amin(2), blocks.amax(2)
     grow = SLACK * torch.maximum(low.abs(), high.abs()) + SLACK * (high - low)
