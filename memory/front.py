@@ -94,7 +94,6 @@ def candidates(laid: Laid, cameras: Cameras, tolerance: float = 0.0) -> Front:
     wanted = torch.zeros(len(scene.owner), dtype=torch.bool, device=device).index_fill_(0, left.block, True)
     tiles = which(wanted)
     planar, number = scene.points(tiles)
-    slots = torch.arange(len(number), dtype=torch.int32, device=device).view(-1, TILE)
     left = replace(left, block=(wanted.cumsum(0) - 1).index_select(0, left.block))
     step, found = FIRST, []
     for some in _near_to_far(left, inner, tolerance):
@@ -110,12 +109,12 @@ def candidates(laid: Laid, cameras: Cameras, tolerance: float = 0.0) -> Front:
                 limit.mul_(1 + tolerance)
             at = reaching(z, limit, room.hit)
             cell = cells.index_select(0, at)
-            slot = torch.index_select(slots, 0, tile, out=room.cells).view(-1).index_select(0, at)
+            slot = slots(tile, at).int()
             u, v, z = (row.view(-1).index_select(0, at) for row in image)
             nearest.scatter_reduce_(0, cell.long(), z, "amin")
             found.append((cell, slot, u, v, z))
-    none, nothing = torch.empty(0, dtype=torch.int64, device=device), best.new_empty(0)
-    where, slot, u, v, z = (torch.cat(p) for p in zip((none.int(), none.int(), nothing, nothing, nothing), *found))
+    none, nothing = torch.empty(0, dtype=torch.int32, device=device), best.new_empty(0)
+    where, slot, u, v, z = (torch.cat(p) for p in zip((none, none, nothing, nothing, nothing), *found))
     found.clear()
     point, where = number.index_select(0, slot), where.long()
     hit = (z <= nearest.index_select(0, where) * (1 + tolerance)).logical_and_(point >= 0)
@@ -230,7 +229,8 @@ def fallen(planar: Tensor, view: Tensor, tile: Tensor, every: Lenses, size: int,
 
 def slots(tile: Tensor, at: Tensor) -> Tensor:
     """The place among the points of all tiles of points (H,) int64 counted along some tiles (P,) behind one another."""
-    return (tile.index_select(0, at >> LANES) << LANES) | (at & (TILE - 1))
+    moved = (tile - torch.arange(len(tile), device=tile.device)) << LANES
+    return moved.index_select(0, at >> LANES).add_(at)
 
 
 def reaching(z: Tensor, limit: Tensor, hit: Tensor) -> Tensor:
