@@ -111,6 +111,28 @@ def test_readout_rows_have_their_keys():
     assert holds_keys(row, "readout_visible") and row["points_in_view"] == 7040
 
 
+def test_readout_around_reads_the_same_points_with_and_without_bounds(monkeypatch):
+    asked, around = [], bench("readout_around")
+    monkeypatch.setattr(
+        around,
+        "against_sorted",
+        lambda memory, *a: asked.append(memory) or {"seconds": 1.0, "baseline_seconds": 2.0, "ratio": 2.0},
+    )
+    row = around.compared(12, 1, draws=2)
+    loose, parted, *frames = asked
+    assert sorted(map(tuple, loose.points.tolist())) == sorted(map(tuple, parted.points.tolist()))
+    spread, compact = ((o.points - o.points.mean(0)).norm(dim=1).mean() for o in (loose.drawn[0], parted.drawn[0]))
+    assert compact < 0.6 * spread and len(frames) == 2 == len(row["in_view_frames"])
+
+
+def test_readouts_are_timed_as_the_host_runs_nodes(monkeypatch):
+    readout, modes = bench("readout"), []
+    timed = readout.fastest_on
+    monkeypatch.setattr(readout, "fastest_on", lambda *a: modes.append(torch.is_inference_mode_enabled()) or timed(*a))
+    readout.against_sorted(bench("clouds").scattered(1), bench("clouds").arc(), 1)
+    assert modes == [True, True]
+
+
 @pytest.fixture(scope="module")
 def shown():
     """Half a lap of 16 views of 64 x 128 pixels."""
