@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 
 from .camera import Cameras, project_planar
+from .order import in_order
 from .steps import at_once
 from .which import which
 
 BLOCK = 1 << 17  # elements a step: few steps, each in a cache
-EMPTY = (1 << 63) - 1  # no point
+RANK = (1 << 32) - 1  # the lower half of a key
 SHIFT = 1 << 20  # makes small negative numbers positive, so that three of them fit one key
 SURFACE = 0.05  # relative: discs this near in depth lie on one surface
 SLOPE = 3.5  # rise over run of the steepest surface that is still taken for one ...
@@ -22,12 +23,12 @@ Radius = Callable[
 ]  # spacing of the points (N,) in target pixels, short side -> radii (N,) in pixels
 
 
-def depth_keys(z: Tensor, start: int) -> Tensor:
-    """Keys (N,) int64 that sort by depth, then by rank start, start + 1, ...: one minimum settles both.
+def depth_keys(z: Tensor) -> Tensor:
+    """Keys (N,) int64 that sort by depth, then by place.
 
-    The upper half holds the bits of a positive float32 depth, the lower half the rank.
+    The upper half holds the bits of a positive float32 depth, the lower half the place.
     """
-    return (z.view(torch.int32).long() << 32) | torch.arange(start, start + z.shape[0], device=z.device)
+    return (z.view(torch.int32).long() << 32) | torch.arange(len(z), device=z.device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,13 +36,35 @@ class Discs:
     """The n discs that touch an image of P = h x w pixels, and the E pairs of a pixel and a disc over its centre."""
 
     index: Tensor  # (n,) int64 which point each disc is, ascending
-    depth: Tensor  # (n,) z of the centre
+    image: tuple[Tensor, Tensor, Tensor]  # u, v, z of the centre (n,)
+    radius: Tensor  # (n,) pixels
     spacing: Tensor  # (n,) world units
     pixels: Tensor  # (E,) int64 flat pixel of each pair
     owners: Tensor  # (E,) int64 disc of each pair
     alpha: Tensor  # (E,) weight 1 - d²/r² in (0, 1]
     height: int
     width: int
+
+    @property
+    def depth(self) -> Tensor:  # (n,)
+        return self.image[2]
+
+    def alpha_of(self, pixels: Tensor, owners: Tensor) -> Tensor:
+        """``alpha`` of pairs wherever they stand: owners (..., K) of pixels (K,), both int64."""
+        row = pixels // self.width
+        column = pixels - row * self.width
+        u, v, r = (taken(t, owners) for t in (*self.image[:2], self.radius))
+        return _weights((column + 0.5 - u) / r, (row + 0.5 - v) / r)
+
+
+def taken(values: Tensor, index: Tensor) -> Tensor:
+    """Some of the values (N,), in the shape of their int64 indices."""
+    return values.index_select(0, index.flatten()).view_as(index)
+
+
+def _weights(du: Tensor, dv: Tensor) -> Tensor:
+    """Of pixel centres so far from the middle of a disc, in radii."""
+    return 1 - dv**2 - du**2
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,23 +89,19 @@ def discs_of(planar: Tensor, spacing: Tensor, camera: Cameras, radius: Radius) -
     pixels, owners, alphas = [none.long()], [none.long()], [none]
     sides = (2 * r).floor().int() + 1  # how many pixel centres a disc can meet along one axis
     for side in sides.unique().tolist():
-        offsets = torch.arange(side, dtype=torch.float32, device=device)
+        offsets = torch.arange(side, dtype=torch.float32, device=device)[:, None]
         for block in which(sides == side).split(max(1, block_size // side**2)):
-            centre_u, centre_v, reach = u[block, None], v[block, None], r[block, None]
-            column = (centre_u - reach - 0.5).ceil() + offsets  # (n, side)
+            centre_u, centre_v, reach = (t.index_select(0, block) for t in (u, v, r))
+            column = (centre_u - reach - 0.5).ceil() + offsets  # (side, n)
             row = (centre_v - reach - 0.5).ceil() + offsets
             du = torch.where((column >= 0) & (column < w), (column + 0.5 - centre_u) / reach, torch.inf)
             dv = torch.where((row >= 0) & (row < h), (row + 0.5 - centre_v) / reach, torch.inf)
-            alpha = 1 - (dv**2)[:, :, None] - (du**2)[:, None, :]  # (n, side, side)
+            alpha = _weights(du, dv[:, None])  # (side, side, n)
             pair = which(alpha > 0)
-            line = pair // side  # which row of which disc
-            owner = line // side
-            column_of = owner * side + (pair - line * side)
-            pixel = (row * w).flatten().index_select(0, line) + column.flatten().index_select(0, column_of)
-            pixels.append(pixel.long())
-            owners.append(block.index_select(0, owner))
-            alphas.append(alpha.flatten().index_select(0, pair))
-    return Discs(index, z, spacing[index], torch.cat(pixels), torch.cat(owners), torch.cat(alphas), h, w)
+            pixels.append((column + (row * w)[:, None]).view(-1).index_select(0, pair).long())
+            owners.append(block.index_select(0, pair % len(block)))
+            alphas.append(alpha.view(-1).index_select(0, pair))
+    return Discs(index, (u, v, z), r, spacing[index], torch.cat(pixels), torch.cat(owners), torch.cat(alphas), h, w)
 
 
 def _footprints(planar: Tensor, spacing: Tensor, camera: Cameras, radius: Radius) -> tuple[Tensor, ...]:
@@ -115,20 +134,25 @@ def representatives(planar: Tensor, spacing: Tensor, camera: Cameras, radius: Ra
 
 
 def nearest_discs(discs: Discs, layers: int) -> Layers:
-    """The nearest ``layers`` discs of every pixel: round by round the minimum, which is then taken out."""
-    size, device = discs.height * discs.width, discs.depth.device
-    keys = depth_keys(discs.depth, 0).index_select(0, discs.owners)
-    blank = torch.zeros(layers, size, device=device)
-    found = Layers(torch.full((layers, size), -1, device=device), blank, blank.clone())
-    for layer in range(layers):
-        best = torch.full((size,), EMPTY - 1, device=device).scatter_reduce_(0, discs.pixels, keys, "amin")
-        wins = which(keys == best.index_select(0, discs.pixels))  # one pair a pixel: keys differ
-        here, owner = (t.index_select(0, wins) for t in (discs.pixels, discs.owners))
-        found.winner[layer].scatter_(0, here, discs.index.index_select(0, owner))
-        found.alpha[layer].scatter_(0, here, discs.alpha.index_select(0, wins))
-        found.depth[layer].scatter_(0, here, discs.depth.index_select(0, owner))
-        keys.index_fill_(0, wins, EMPTY)
-    return found
+    """The nearest ``layers`` discs of every pixel; of two at the same depth the first."""
+    device, pixels = discs.depth.device, torch.arange(discs.height * discs.width, device=discs.depth.device)
+    if not len(discs.pixels):
+        blank = torch.zeros(layers, len(pixels), device=device)
+        return Layers(torch.full_like(blank, -1, dtype=torch.int64), blank, blank.clone())
+    order = in_order(depth_keys(discs.depth)) & RANK
+    rank = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=device))
+    bits = len(order).bit_length()
+    pairs = in_order((discs.pixels << bits) | rank.index_select(0, discs.owners)) & ((1 << bits) - 1)
+    counts = torch.bincount(discs.pixels, minlength=len(pixels))
+    layer = torch.arange(layers, device=device)[:, None]
+    there = layer < counts
+    at = (counts.cumsum(0) - counts + layer).clamp_(max=len(pairs) - 1)
+    owner = taken(order, taken(pairs, at))
+    return Layers(
+        torch.where(there, taken(discs.index, owner), -1),
+        torch.where(there, discs.alpha_of(pixels, owner), 0.0),
+        torch.where(there, taken(discs.depth, owner), 0.0),
+    )
 
 
 def surface_depth(discs: Discs) -> Tensor:

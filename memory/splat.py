@@ -18,10 +18,11 @@ from torch import Tensor
 
 from .camera import Cameras, from_middle
 from .cloud import SpatialMemory, told
-from .discs import EMPTY, SURFACE, Radius, discs_of, nearest_discs, representatives, surface_depth
+from .discs import SURFACE, Radius, discs_of, nearest_discs, representatives, surface_depth
 from .front import Front, bordered_size, candidates, front, visible
 from .which import which
 
+EMPTY = (1 << 63) - 1  # no point
 NEAREST = 5  # discs a pixel composites
 STEPS = 10  # a cell: points that lie off its middle by the same step are told apart by age alone
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from spatial_memory.memory.order import ascending, grouped
+from spatial_memory.memory.order import ascending, grouped, in_order
 from spatial_memory.memory.which import which
 
 
@@ -24,7 +24,8 @@ def test_numbers_ascend():
     values = torch.randn(4000, generator=torch.Generator().manual_seed(1)).round(decimals=1)  # many are equal
     order = ascending(values)
     assert torch.equal(values[order], values.sort()[0]) and torch.equal(order.sort()[0], torch.arange(4000))
-    assert ascending(values[:0]).tolist() == []
+    assert torch.equal(in_order(values), values.sort()[0])
+    assert ascending(values[:0]).tolist() == in_order(values[:0]).tolist() == []
 
 
 @pytest.mark.parametrize("most", [7, 1 << 20])  # within what a radix sort of small numbers takes, and beyond
