@@ -218,6 +218,17 @@ def test_discs_equal_their_loop_twin(radius):
         assert torch.allclose(out.known[view], torch.from_numpy(twin[1]).float(), atol=1e-4)
 
 
+def test_discs_say_where_they_see_nothing():
+    memory, cameras = memory_of(cloud(60, ties=False)), views()
+    out = splat_discs(memory, cameras, fixed(1.0, 12))
+    for view in range(len(cameras)):
+        w2c, hit = cameras[view].w2c, out.winner[view] >= 0
+        depth = w2c[2, :3] @ memory.points.T + w2c[2, 3]
+        assert torch.equal(hit, out.known[view] > 0) and 0 < hit.sum() < hit.numel()
+        assert torch.allclose(out.depth[view, hit], depth[out.winner[view, hit]])
+        assert not out.depth[view, ~hit].any() and not out.features[view, :, ~hit].any()
+
+
 def test_the_fixed_radius_is_3_52_pixels_at_704():
     assert fixed()(torch.zeros(1), 704).item() == pytest.approx(3.52)
     assert fixed()(torch.zeros(1), 192).item() == pytest.approx(0.96)
