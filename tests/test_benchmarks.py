@@ -178,8 +178,15 @@ def test_a_second_lap_is_told_from_the_first(shown):
 
 def test_growth_compares_the_same_part_of_the_way(shown):
     growth = bench("growth")
-    assert (growth.LATE - growth.EARLY) % growth.LAP == 0 == (growth.LATE - growth.EARLY) % 2
-    row = growth.compared(shown.part(slice(0, 16)), "latent", 2, 4, 1)
+    for path, period in (("to_and_fro", 2), ("round", growth.LAP)):
+        first, *_, last = growth.PATHS[path]
+        assert (first, last) == (2, 100) and {(chunk - first) % period for chunk in growth.PATHS[path]} == {0}
+    row = growth.compared(shown.part(slice(0, 16)), "latent", (2, 4), 1)
+    assert "readout_over_new" not in row and row["readout_ratio"] == row["readout_s_4"] / row["readout_s_2"]
+    three = growth.compared(shown.part(slice(0, 16)), "latent", (2, 4, 6), 1)
+    assert three["insert_ratio"] == three["insert_s_6"] / three["insert_s_4"]
+    assert three["insert_over_new"] == three["insert_s_6"] / three["insert_s_2"]
+    assert three["readout_over_new"] == three["readout_s_6"] / three["readout_s_2"]
     assert holds_keys(row, "growth") and row["points_4"] >= row["points_2"] > 0
 
 
