@@ -64,12 +64,6 @@ def frames(cameras: Cameras, generator: torch.Generator) -> Tensor:
     return unproject(depth, cameras).flatten(1, 2)
 
 
-def _on_shells(count: int, generator: torch.Generator) -> Tensor:
-    """Points (count, 3) in every direction from the origin, uniform over the sphere, at random depths."""
-    ray = torch.nn.functional.normalize(torch.randn(count, 3, generator=generator), dim=1)
-    return ray * _depths(count, generator)[:, None]
-
-
 def _depths(count: int, generator: torch.Generator) -> Tensor:
     return NEAR + (FAR - NEAR) * torch.rand(count, generator=generator)
 
@@ -84,8 +78,9 @@ def scattered(latents: int) -> SpatialMemory:
 def all_around(latents: int, seed: int = 0) -> SpatialMemory:
     """Points in every direction, uniform over the sphere, shared out over the observations at random."""
     generator = torch.Generator().manual_seed(seed)
-    points = _on_shells(latents * CELLS, generator).view(latents, CELLS, 3)
-    return memory_of(points, arc(latents), generator)
+    ray = torch.nn.functional.normalize(torch.randn(latents * CELLS, 3, generator=generator), dim=1)
+    reach = _depths(latents * CELLS, generator)[:, None]
+    return memory_of((ray * reach).view(latents, CELLS, 3), arc(latents), generator)
 
 
 def parted_around(latents: int, seed: int = 0) -> SpatialMemory:
@@ -93,13 +88,12 @@ def parted_around(latents: int, seed: int = 0) -> SpatialMemory:
 
     The sphere is cut into bands of as many points each, and each band along its meridians.
     """
-    generator = torch.Generator().manual_seed(seed)
-    points = _on_shells(latents * CELLS, generator)
+    points = all_around(latents, seed).points
     bands = next(n for n in range(round((latents / 2) ** 0.5), 0, -1) if latents % n == 0) if latents > 1 else 1
     band = (points[:, 1] / points.norm(dim=1)).argsort().view(bands, -1)
     along = torch.atan2(points[:, 0], points[:, 2])[band].argsort(1)
     parts = points[band.gather(1, along)].view(latents, CELLS, 3)
-    return memory_of(parts, cameras_at(facing(parts.mean(1))), generator)
+    return memory_of(parts, cameras_at(facing(parts.mean(1))), torch.Generator().manual_seed(seed))
 
 
 def frames_around(latents: int, seed: int = 0) -> SpatialMemory:

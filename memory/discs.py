@@ -54,7 +54,7 @@ class Discs:
         row = pixels // self.width
         column = pixels - row * self.width
         u, v, r = (taken(t, owners) for t in (*self.image[:2], self.radius))
-        return _weights((column + 0.5 - u) / r, (row + 0.5 - v) / r)
+        return _weights(_off(column, u, r), _off(row, v, r))
 
 
 def taken(values: Tensor, index: Tensor) -> Tensor:
@@ -62,8 +62,13 @@ def taken(values: Tensor, index: Tensor) -> Tensor:
     return values.index_select(0, index.flatten()).view_as(index)
 
 
+def _off(pixel: Tensor, middle: Tensor, radius: Tensor) -> Tensor:
+    """How far the centres of columns or rows lie from the middle of a disc, in its radii."""
+    return (pixel + 0.5 - middle) / radius
+
+
 def _weights(du: Tensor, dv: Tensor) -> Tensor:
-    """Of pixel centres so far from the middle of a disc, in radii."""
+    """The weights of discs at pixel centres so far from their middle, in radii."""
     return 1 - dv**2 - du**2
 
 
@@ -94,8 +99,8 @@ def discs_of(planar: Tensor, spacing: Tensor, camera: Cameras, radius: Radius) -
             centre_u, centre_v, reach = (t.index_select(0, block) for t in (u, v, r))
             column = (centre_u - reach - 0.5).ceil() + offsets  # (side, n)
             row = (centre_v - reach - 0.5).ceil() + offsets
-            du = torch.where((column >= 0) & (column < w), (column + 0.5 - centre_u) / reach, torch.inf)
-            dv = torch.where((row >= 0) & (row < h), (row + 0.5 - centre_v) / reach, torch.inf)
+            du = torch.where((column >= 0) & (column < w), _off(column, centre_u, reach), torch.inf)
+            dv = torch.where((row >= 0) & (row < h), _off(row, centre_v, reach), torch.inf)
             alpha = _weights(du, dv[:, None])  # (side, side, n)
             pair = which(alpha > 0)
             pixels.append((column + (row * w)[:, None]).view(-1).index_select(0, pair).long())
@@ -135,7 +140,8 @@ def representatives(planar: Tensor, spacing: Tensor, camera: Cameras, radius: Ra
 
 def nearest_discs(discs: Discs, layers: int) -> Layers:
     """The nearest ``layers`` discs of every pixel; of two at the same depth the first."""
-    device, pixels = discs.depth.device, torch.arange(discs.height * discs.width, device=discs.depth.device)
+    device = discs.depth.device
+    pixels = torch.arange(discs.height * discs.width, device=device)
     if not len(discs.pixels):
         blank = torch.zeros(layers, len(pixels), device=device)
         return Layers(torch.full_like(blank, -1, dtype=torch.int64), blank, blank.clone())

@@ -181,6 +181,7 @@ def test_growth_compares_the_same_part_of_the_way(shown):
     for path, period in (("to_and_fro", 2), ("round", growth.LAP)):
         first, *_, last = growth.PATHS[path]
         assert (first, last) == (2, 100) and {(chunk - first) % period for chunk in growth.PATHS[path]} == {0}
+    assert growth.PATHS["round"][1] == 2 + growth.LAP  # the first that passes there again
     row = growth.compared(shown.part(slice(0, 16)), "latent", (2, 4), 1)
     assert "readout_over_new" not in row and row["readout_ratio"] == row["readout_s_4"] / row["readout_s_2"]
     three = growth.compared(shown.part(slice(0, 16)), "latent", (2, 4, 6), 1)
